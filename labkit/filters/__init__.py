@@ -1,0 +1,1 @@
+"""WHAT tasks do: arrays in, arrays out. Knows nothing of Redis or Docker."""
