@@ -61,6 +61,10 @@ class Settings:
                 raise SettingInvalid(_variable(field.name), text, kind) from None
         return cls(**changed)  # type: ignore[arg-type]
 
+    def to_env(self) -> dict[str, str]:
+        """What to set so that another process reads the same settings."""
+        return {_variable(field.name): str(getattr(self, field.name)) for field in fields(self)}
+
 
 def _variable(field_name: str) -> str:
     return f"LABKIT_{field_name.upper()}"

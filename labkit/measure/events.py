@@ -7,7 +7,7 @@ kind           fields
 =============  =======================================================================
 ``enqueued``   batch, count
 ``claimed``    worker, tasks (ids, space separated: one slice)
-``done``       task, worker, op ("sharpen+edges")
+``done``       tasks (one, or several that were too short to ack alone), worker, op
 ``failed``     task, worker, reason, retry_ms: will be tried again
 ``dead``       task, worker, reason: a dead letter
 ``requeued``   task, worker (who had it), reason ("killed", "crashed", "expired"); it was running
@@ -73,3 +73,8 @@ def read(client: Any, after: str = "0-0", *, page: int = 1000) -> Iterator[Event
         for entry_id, raw in entries:
             yield parse(entry_id, raw)
         after = entries[-1][0].decode()
+
+
+def record(client: Any, kind: str, **fields: str) -> None:
+    """Write an event of our own, such as a fault that somebody injects, on the clock of Redis."""
+    client.xadd(EVENTS, {"kind": kind, **fields}, maxlen=200_000, approximate=True)

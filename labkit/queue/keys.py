@@ -12,8 +12,9 @@
 ``workers``                 HASH id -> JSON, so ``HGETALL workers`` answers
 ``workers:beats``           ZSET id -> last beat (ms)
 ``workers:completed``       HASH id -> tasks done; ``workers:failed`` likewise
-``worker:<id>:tasks``       LIST of the ids it holds; the first is the one that runs
+``worker:<id>:tasks``       ZSET of the ids it holds -> fencing token; the lowest is what runs
 ``batch:<id>``              HASH total, left, done, dead; TTL
+``labkit:token``            STRING the newest fencing token; it only ever grows
 ``labkit:events``           STREAM of what happened, capped
 ``labkit:stats``            HASH fenced, requeued
 ==========================  ============================================================
@@ -30,6 +31,7 @@ COMPLETED = "workers:completed"
 FAILED = "workers:failed"
 EVENTS = "labkit:events"
 STATS = "labkit:stats"
+TOKEN = "labkit:token"
 
 
 def task(task_id: str) -> str:
@@ -38,7 +40,7 @@ def task(task_id: str) -> str:
 
 
 def held(worker_id: str) -> str:
-    """The list of tasks that a worker holds."""
+    """The tasks that a worker holds."""
     return f"worker:{worker_id}:tasks"
 
 

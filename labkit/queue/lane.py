@@ -1,0 +1,176 @@
+"""A worker's own connection: it speaks without waiting for the answer.
+
+An acknowledgement is sent as soon as a task is done, so that a crash repeats at most what was
+running; its answer is read together with the next claim's. A busy worker thus pays one round trip
+a slice of tasks. After a broken connection everything that was not answered is sent again
+(acks are idempotent), and what the server believes this worker to hold is given back.
+"""
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from labkit.connection import connect
+from labkit.queue import keys, scripts
+from labkit.queue.task_queue import (
+    ack_arguments,
+    ack_keys,
+    claim_arguments,
+    claim_keys,
+    fail_arguments,
+    fail_keys,
+    read_claims,
+    recall_arguments,
+    release_arguments,
+)
+from labkit.settings import Settings
+from labkit.task import Claim
+
+log = logging.getLogger(__name__)
+
+_GONE = (redis.ConnectionError, redis.TimeoutError, OSError)
+_TRANSITIONS = ("claim", "ack", "fail", "release", "recall")
+Command = tuple[str | int | bytes, ...]
+
+
+class Lane:
+    """One worker's path to the queue. Not for sharing between threads."""
+
+    def __init__(self, url: str, worker_id: str, incarnation: str, settings: Settings) -> None:
+        self.worker_id, self.settings = worker_id, settings
+        self._incarnation = incarnation
+        self._client: Any = connect(url, retries=0)
+        self._connection: Any = None
+        self._unanswered: deque[Command] = deque()
+        self._ack_keys = ack_keys(worker_id)
+        self._claim_keys = claim_keys(worker_id)
+
+    def claim(self, count: int) -> list[Claim]:
+        """Take up to ``count`` tasks; on the way, learn what became of the acks before.
+
+        Raises:
+            redis.ConnectionError: the connection broke; call :meth:`reopen`.
+        """
+        arguments = claim_arguments(self.worker_id, count, self.settings)
+        connection = self._open()
+        connection.send_command(*_command("claim", self._claim_keys, arguments))
+        self.settle()
+        return read_claims(self._answer())
+
+    def ack(self, finished: list[tuple[Claim, bytes]], label: str) -> None:
+        """Send the results of tasks; do not wait."""
+        arguments = ack_arguments(self.worker_id, finished, label, self.settings)
+        self._send(_command("ack", self._ack_keys, arguments))
+
+    def fail(self, claim: Claim, reason: str, *, retry: bool) -> None:
+        """Send that a task failed; do not wait."""
+        arguments = fail_arguments(self.worker_id, claim, reason, retry, self.settings)
+        self._send(_command("fail", fail_keys(self.worker_id, claim.id), arguments))
+
+    def give_back(self, unstarted: list[Claim]) -> None:
+        """Send that these tasks were not begun; do not wait."""
+        arguments = recall_arguments(self.worker_id, [(c.id, c.token) for c in unstarted])
+        self._send(_command("recall", [keys.held(self.worker_id)], arguments))
+
+    def settle(self) -> None:
+        """Read the answers that are due."""
+        while self._unanswered:
+            try:
+                answer = self._answer()
+                if isinstance(answer, list) and 0 in answer:
+                    log.warning("a late result was refused: the task is another worker's now")
+            except ResponseError as error:  # a stranger's data under one of our names, say
+                log.error("Redis refused %s: %s", self._unanswered[0][5:7], error)
+            self._unanswered.popleft()
+
+    def wait(self, seconds: float) -> None:
+        """Return when a task waits, or after some time. Takes nothing.
+
+        Moving the head of the list onto itself blocks while the list is empty and changes nothing
+        when it is not; a worker that is frozen meanwhile holds no task.
+        """
+        try:
+            self._open().send_command(
+                "BLMOVE", keys.PENDING, keys.PENDING, "LEFT", "LEFT", str(seconds)
+            )
+            self._answer()
+        except ResponseError:  # out of memory, for one: then look now and then
+            time.sleep(random.uniform(0.05, 0.15))
+
+    def image(self, digest: str) -> bytes | None:
+        """Fetch image bytes; None if they are gone."""
+        connection = self._open()
+        connection.send_command("GET", keys.image(digest))
+        self.settle()
+        found: bytes | None = self._answer()
+        return found
+
+    def reopen(self, give_up: Callable[[], bool]) -> bool:
+        """Connect again, with patience; then repeat what was not answered and give back the rest.
+
+        Args:
+            give_up: asked before each attempt.
+
+        Returns:
+            False if it gave up.
+        """
+        delay_s = 0.05
+        while not give_up():
+            self._drop()
+            try:
+                repeat, connection = list(self._unanswered), self._open()
+                for command in repeat:
+                    connection.send_command(*command)
+                self.settle()
+                arguments = release_arguments(
+                    self.worker_id, self._incarnation, "", "", self.settings
+                )
+                connection.send_command(*_command("release", [keys.WORKERS], arguments))
+                self._answer()
+            except (*_GONE, ResponseError) as error:
+                log.info("no connection to Redis yet: %s", error)
+                time.sleep(random.uniform(delay_s / 2, delay_s))
+                delay_s = min(delay_s * 2, 1.0)
+            else:
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+
+    def _open(self) -> Any:
+        if self._connection is None:
+            connection = self._client.connection_pool.get_connection()
+            connection.connect()
+            for name in _TRANSITIONS:
+                connection.send_command("SCRIPT", "LOAD", scripts.load(name).text)
+                connection.read_response()
+            self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._client.connection_pool.release(self._connection)
+            self._connection = None
+
+    def _send(self, command: Command) -> None:
+        self._unanswered.append(command)  # first: if sending breaks, it will be repeated
+        self._open().send_command(*command)
+
+    def _answer(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except NoScriptError:  # somebody flushed the scripts: as good as a new server
+            raise redis.ConnectionError("scripts were flushed") from None
+
+
+def _command(name: str, names: list[str], arguments: list[Any]) -> Command:
+    return ("EVALSHA", scripts.load(name).sha, len(names), *names, *arguments)

@@ -1,0 +1,30 @@
+-- beat: the worker lives. Renews the leases of what it holds, except a task past its deadline, and
+-- writes the worker's registry entry whole, so that a lost entry comes back by itself.
+-- Must pass when memory is short, or live work would be declared dead first.
+-- KEYS 1 workers  2 workers:beats  3 image_tasks:leases  4 worker:<id>:tasks
+-- ARGV 1 worker  2 JSON (id, incarnation, host, status, current, ...)  3 lease in ms
+-- Returns the ids that it renewed
+local now = now_ms()
+local new = cjson.decode(ARGV[2])
+local renewed = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+  local held = redis.call('HMGET', 'task:' .. id, 'state', 'worker', 'deadline')
+  if held[1] == 'leased' and held[2] == ARGV[1] and now < tonumber(held[3]) then
+    redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], id)
+    renewed[#renewed + 1] = id
+  end
+end
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+local old = entry and cjson.decode(entry) or {}
+if old.incarnation ~= new.incarnation then event('joined', 'worker', ARGV[1]) end
+local was_up = old.status == 'active' or old.status == 'busy'
+local is_up = new.status == 'active' or new.status == 'busy'
+if is_up and not was_up then event('active', 'worker', ARGV[1]) end
+if new.status == 'draining' and old.status ~= 'draining' then event('draining', 'worker', ARGV[1]) end
+new.last_heartbeat = now / 1000
+new.started_at = old.started_at or now / 1000
+new.tasks_completed = tonumber(redis.call('HGET', 'workers:completed', ARGV[1]) or 0)
+new.tasks_failed = tonumber(redis.call('HGET', 'workers:failed', ARGV[1]) or 0)
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(new))
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+return renewed

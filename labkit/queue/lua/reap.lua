@@ -1,0 +1,37 @@
+-- reap: leased -> pending where the lease ran out; delayed -> pending where it is time.
+-- Anybody may run it, often. Gap guard: if nobody ran it for a while, Redis was away or everything
+-- slept, and nobody could renew; then every lease is granted a full term instead.
+-- KEYS 1 image_tasks:leases  2 image_tasks:delayed  3 image_tasks:reaped_at  4 workers:beats
+-- ARGV 1 lease in ms  2 gap in ms that means an outage  3 crashes allowed  4 forget dead after, ms
+-- Returns how many leases had run out; -1 after an outage
+local now = now_ms()
+local last = tonumber(redis.call('GET', KEYS[3]) or 0)
+redis.call('SET', KEYS[3], now)
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)
+for _, id in ipairs(due) do
+  redis.call('ZREM', KEYS[2], id)
+  if redis.call('HGET', 'task:' .. id, 'state') == 'delayed' then
+    redis.call('HSET', 'task:' .. id, 'state', 'pending')
+    redis.call('RPUSH', 'image_tasks', id)
+  end
+end
+if now - last > tonumber(ARGV[2]) then
+  local all = redis.call('ZRANGE', KEYS[1], 0, -1)
+  for _, id in ipairs(all) do redis.call('ZADD', KEYS[1], now + ARGV[1], id) end
+  if #all > 0 then event('recovered', 'leases', #all) end
+  return -1
+end
+local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
+local running = {}  -- by worker, before any is taken back
+for _, id in ipairs(expired) do
+  local worker = redis.call('HGET', 'task:' .. id, 'worker') or ''
+  if not running[worker] then
+    running[worker] = redis.call('ZRANGE', 'worker:' .. worker .. ':tasks', 0, 0)[1] or id
+  end
+  take_back(id, worker, running[worker] == id, 'expired', tonumber(ARGV[3]), now)
+end
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[4])) do
+  redis.call('ZREM', KEYS[4], worker)
+  redis.call('HDEL', 'workers', worker)
+end
+return #expired
