@@ -28,6 +28,8 @@ class Work(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froze
         image: digest of the image bytes, stored at ``image:<digest>``.
         output: format of the encoded result, "jpg" or "png".
         args: parameters of a drill.
+        timeout_s: it is stopped when it runs longer; 0 for the worker's own limit.
+        schema: version of this shape; a worker leaves a newer one to newer workers.
     """
 
     name: str = "filters"
@@ -36,6 +38,8 @@ class Work(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froze
     image: str | None = None
     output: str = "jpg"
     args: Params = {}
+    timeout_s: float = 0.0
+    schema: int = SCHEMA
 
     @property
     def label(self) -> str:
@@ -52,7 +56,6 @@ class Claim(msgspec.Struct, frozen=True):
     id: str
     token: int
     body: bytes
-    timeout_s: float
 
     @property
     def work(self) -> Work:
@@ -87,6 +90,18 @@ def decode(body: bytes) -> Work:
             str(error),
             _("Enqueue tasks through labkit, which checks them first."),
         ) from None
+
+
+def schema_of(body: bytes) -> int:
+    """The version of a body that may be newer than we are; 0 if it has none."""
+    try:
+        return msgspec.json.decode(body, type=_Versioned).schema
+    except msgspec.MsgspecError:
+        return 0
+
+
+class _Versioned(msgspec.Struct):
+    schema: int = 0
 
 
 def digest(data: bytes) -> str:

@@ -13,6 +13,7 @@ kind           fields
 ``requeued``   task, worker (who had it), reason ("killed", "crashed", "expired"); it was running
 ``released``   tasks, worker: given back unstarted, not counted against them
 ``fenced``     task, worker: a late result, refused
+``cancelled``  count
 ``recovered``  leases: after an outage every lease was granted a full term
 ``joined``     worker: registered, starting      ``active``    worker: ready for work
 ``draining``   worker: got SIGTERM               ``left``      worker: gone in good order

@@ -3,10 +3,11 @@
 ==========================  ============================================================
 ``image_tasks``             LIST of waiting task ids, so ``LLEN image_tasks`` answers
 ``image_tasks:leases``      ZSET id -> when its lease ends (ms, Redis clock)
+``image_tasks:owners``      HASH id -> the worker that has it
 ``image_tasks:delayed``     ZSET id -> when to try again (ms)
 ``image_tasks:dead``        LIST of JSON dead letters, newest first, with their reason
 ``image_tasks:reaped_at``   STRING when somebody last looked for expired leases (ms)
-``task:<id>``               HASH body, state, token, tries, crashes, worker, error; TTL when done
+``task:<id>``               HASH body; once it has ended state, token, worker; tries, crashes, error; TTL
 ``image:<digest>``          STRING image bytes, by content; TTL
 ``result:<id>``             STRING result bytes; TTL
 ``workers``                 HASH id -> JSON, so ``HGETALL workers`` answers
@@ -22,6 +23,7 @@
 
 PENDING = "image_tasks"
 LEASES = "image_tasks:leases"
+OWNERS = "image_tasks:owners"
 DELAYED = "image_tasks:delayed"
 DEAD = "image_tasks:dead"
 REAPED_AT = "image_tasks:reaped_at"

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _GONE = (redis.ConnectionError, redis.TimeoutError, OSError)
 _TRANSITIONS = ("claim", "ack", "fail", "release", "recall")
+_NEVER_DEAD = 1_000_000_000
 Command = tuple[str | int | bytes, ...]
 
 
@@ -70,7 +71,14 @@ class Lane:
 
     def fail(self, claim: Claim, reason: str, *, retry: bool) -> None:
         """Send that a task failed; do not wait."""
-        arguments = fail_arguments(self.worker_id, claim, reason, retry, self.settings)
+        self._fail(claim, reason, self.settings.max_tries if retry else 0)
+
+    def leave(self, claim: Claim, reason: str) -> None:
+        """Send that another worker should have this task, later; do not wait."""
+        self._fail(claim, reason, _NEVER_DEAD)
+
+    def _fail(self, claim: Claim, reason: str, tries: int) -> None:
+        arguments = fail_arguments(self.worker_id, claim, reason, tries)
         self._send(_command("fail", fail_keys(self.worker_id, claim.id), arguments))
 
     def give_back(self, unstarted: list[Claim]) -> None:

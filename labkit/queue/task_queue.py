@@ -6,7 +6,8 @@ A task is always in exactly one state::
                             ^                 |
                             |<---release------|  its worker stopped or died, or the lease ran out
                             |<--delayed<--fail|  it raised, and may be tried again
-                                              +--fail--> dead   with a reason
+                            |                 +--fail--> dead   with a reason
+                            +--cancel--> cancelled
 
 Each arrow is one Lua script under ``lua/``. A worker may run a task a second time after a crash;
 the fencing token lets only one result through.
@@ -23,7 +24,7 @@ from labkit.connection import in_our_words, url_of
 from labkit.errors import LeaseLost, QueueFull
 from labkit.queue import keys, scripts
 from labkit.settings import Settings
-from labkit.task import SCHEMA, Claim, Work, encode
+from labkit.task import Claim, Work, encode
 
 CHUNK = 500  # tasks a script call; the server answers others in between
 
@@ -47,7 +48,7 @@ class TaskQueue:
         self.url = url_of(client)
 
     def enqueue(
-        self, batch_id: str, works: Sequence[Work], *, first: int = 0, timeout_s: float = 0
+        self, batch_id: str, works: Sequence[Work], *, first: int = 0
     ) -> list[str]:
         """Add tasks to the queue; their ids are ``<batch_id>:<n>``.
 
@@ -58,7 +59,6 @@ class TaskQueue:
             batch_id: the batch they belong to.
             works: what to do.
             first: number of the first task.
-            timeout_s: stop a task that runs longer; 0 leaves it to the worker.
 
         Raises:
             QueueFull: the backlog is at its limit; the tasks of this and later chunks were not
@@ -67,7 +67,6 @@ class TaskQueue:
             RedisUnavailable: Redis does not answer; repeat the call with the same arguments.
         """
         ids = [f"{batch_id}:{n}" for n in range(first, first + len(works))]
-        timeout_ms = str(int(timeout_s * 1000))
         for start in range(0, len(works), CHUNK):
             arguments: list[str | bytes] = []
             for task_id, work in zip(ids[start : start + CHUNK], works[start:], strict=False):
@@ -75,7 +74,7 @@ class TaskQueue:
             added, waiting = self.call(
                 "enqueue",
                 [keys.PENDING],
-                [batch_id, self.settings.max_backlog, timeout_ms, *arguments],
+                [batch_id, self.settings.max_backlog, *arguments],
             )
             if added < 0:
                 raise QueueFull(waiting, self.settings.max_backlog)
@@ -99,6 +98,11 @@ class TaskQueue:
         if self.ack_many(worker_id, [(claim, result)], label=label) == [0]:
             raise LeaseLost(claim.id, self._holder(claim.id))
 
+    def cancel(self, task_ids: Sequence[str]) -> int:
+        """Forget tasks that no worker has begun. Returns how many; the others run to their end."""
+        ttl_ms = _ms(self.settings.result_ttl_s)
+        return int(self.call("cancel", [keys.OWNERS], [ttl_ms, *task_ids])) if task_ids else 0
+
     def ack_many(
         self, worker_id: str, finished: Sequence[tuple[Claim, bytes]], *, label: str = ""
     ) -> list[int]:
@@ -121,7 +125,9 @@ class TaskQueue:
         reply = self.call(
             "fail",
             fail_keys(worker_id, claim.id),
-            fail_arguments(worker_id, claim, reason, retry, self.settings),
+            fail_arguments(
+                worker_id, claim, reason, self.settings.max_tries if retry else 0
+            ),
         )
         if reply == 0:
             raise LeaseLost(claim.id, self._holder(claim.id))
@@ -170,10 +176,18 @@ class TaskQueue:
         return Depth(waiting, leased, delayed, dead)
 
     def task(self, task_id: str) -> dict[str, str]:
-        """What Redis knows about a task: state, token, tries, crashes, worker, error; {} if gone."""
-        with in_our_words(self.url):
-            found = self.client.hgetall(keys.task(task_id))
-        return {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+        """What Redis knows about a task: state, worker, tries, crashes, error; {} if it is gone.
+
+        The state is pending, leased, delayed, done or dead.
+        """
+        with in_our_words(self.url), self.client.pipeline(transaction=False) as pipe:
+            found, owner = pipe.hgetall(keys.task(task_id)).hget(keys.OWNERS, task_id).execute()
+        if not found:
+            return {}
+        known = {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+        if owner:
+            return known | {"state": "leased", "worker": owner.decode()}
+        return {"state": "pending"} | known
 
     def result(self, task_id: str) -> bytes | None:
         """The published result; None if there is none (yet, or any more)."""
@@ -206,25 +220,31 @@ class TaskQueue:
 
 def claim_keys(worker_id: str) -> list[str]:
     """KEYS of claim.lua."""
-    return [keys.PENDING, keys.LEASES, keys.held(worker_id), keys.BEATS, keys.TOKEN]
+    return [
+        keys.PENDING,
+        keys.LEASES,
+        keys.OWNERS,
+        keys.held(worker_id),
+        keys.BEATS,
+        keys.TOKEN,
+    ]
 
 
 def claim_arguments(worker_id: str, count: int, settings: Settings) -> list[str | int]:
     """ARGV of claim.lua."""
-    return [worker_id, _ms(settings.lease_s), count, _ms(settings.task_timeout_s), SCHEMA]
+    return [worker_id, _ms(settings.lease_s), count]
 
 
 def read_claims(reply: list[Any]) -> list[Claim]:
     """Turn the flat reply of claim.lua into claims."""
     return [
-        Claim(reply[i].decode(), reply[i + 1], reply[i + 2], int(reply[i + 3]) / 1000)
-        for i in range(0, len(reply), 4)
+        Claim(reply[i].decode(), reply[i + 1], reply[i + 2]) for i in range(0, len(reply), 3)
     ]
 
 
 def ack_keys(worker_id: str) -> list[str]:
     """KEYS of ack.lua."""
-    return [keys.LEASES, keys.held(worker_id)]
+    return [keys.held(worker_id)]
 
 
 def ack_arguments(
@@ -239,14 +259,13 @@ def ack_arguments(
 
 def fail_keys(worker_id: str, task_id: str) -> list[str]:
     """KEYS of fail.lua."""
-    return [keys.LEASES, keys.held(worker_id), keys.task(task_id), keys.DELAYED]
+    return [keys.held(worker_id), keys.task(task_id), keys.DELAYED]
 
 
 def fail_arguments(
-    worker_id: str, claim: Claim, reason: str, retry: bool, settings: Settings
+    worker_id: str, claim: Claim, reason: str, tries: int
 ) -> list[str | int]:
     """ARGV of fail.lua; the delay is drawn, so that failures do not come back in herds."""
-    tries = settings.max_tries if retry else 0
     delay_ms = _ms(random.uniform(0.5, 1.0))
     return [worker_id, claim.id, claim.token, reason[:2000], tries, delay_ms]
 

@@ -67,7 +67,7 @@ class Board:
         self._page[0] = 0
 
     def begin(self, index: int, timeout_s: float) -> bool:
-        """The task at this place is about to run. Returns False if it must not."""
+        """The task at this place is about to run, for so long at most. False if it must not."""
         number = self._slice
         _PLACE.pack_into(
             self._page, _PLACE_AT, number, index, self._count, time.monotonic(), timeout_s, number

@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from labkit.errors import ImageExpired, LabkitError, Refused
 from labkit.queue import Lane
 from labkit.settings import Settings
-from labkit.task import Claim, Work
+from labkit.task import SCHEMA, Claim, Work, schema_of
 from labkit.worker.board import SMALL, Board
 
 log = logging.getLogger(__name__)
@@ -82,19 +82,31 @@ class Runner:
         self._board.take(claims)
         start_s = time.perf_counter()
         for index, claim in enumerate(claims):
-            if not self._board.begin(index, claim.timeout_s):
+            work = self._read(claim)
+            limit_s = (work and work.timeout_s) or self._settings.task_timeout_s
+            if not self._board.begin(index, limit_s):
                 self._lane.give_back(claims[index:])
                 break
-            self._handle(index, claim)
+            if work:
+                self._handle(index, claim, work)
             if time.perf_counter() - start_s > self._settings.slice_s:
                 self._flush()
         self._flush()
         self._board.rest()
         self._pace.saw(time.perf_counter() - start_s, len(claims))
 
-    def _handle(self, index: int, claim: Claim) -> None:
+    def _read(self, claim: Claim) -> Work | None:
         try:
-            work = claim.work
+            return claim.work
+        except Refused as error:
+            if schema_of(claim.body) > SCHEMA:  # for a newer worker than this one
+                self._lane.leave(claim, str(error))
+            else:
+                self._lane.fail(claim, str(error), retry=False)
+            return None
+
+    def _handle(self, index: int, claim: Claim, work: Work) -> None:
+        try:
             result = self._do(work, self._fetch)
         except redis.RedisError:
             raise

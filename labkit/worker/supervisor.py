@@ -129,7 +129,7 @@ class Supervisor:
     def _free(self, running: Running) -> None:
         """A task of a slice is long: let nothing wait for it."""
         for task_id, token, label, result in running.unsent:
-            claim = Claim(task_id, token, b"", 0)
+            claim = Claim(task_id, token, b"")
             self._queue.ack_many(self._id, [(claim, result)], label=label)
         if running.unstarted:
             self._queue.recall(self._id, running.unstarted)
@@ -138,7 +138,7 @@ class Supervisor:
         task_id, token = running.task
         log.error("task %s ran longer than %.1f s: stopping it", task_id, running.timeout_s)
         self._kill_runner()  # first, so that it cannot finish meanwhile
-        claim = Claim(task_id, token, b"", running.timeout_s)
+        claim = Claim(task_id, token, b"")
         reason = f"ran longer than {running.timeout_s:g} s"
         self._try(lambda: self._queue.fail(self._id, claim, reason))
         self._try(lambda: self._queue.release(self._id, incarnation=self._incarnation))

@@ -1,19 +1,14 @@
--- beat: the worker lives. Renews the leases of what it holds, except a task past its deadline, and
--- writes the worker's registry entry whole, so that a lost entry comes back by itself.
+-- beat: the worker lives. Renews the leases of what it holds and writes the worker's registry entry
+-- whole, so that a lost entry comes back by itself. A task past its deadline needs no care here:
+-- the supervisor that beats is the one that stops it.
 -- Must pass when memory is short, or live work would be declared dead first.
 -- KEYS 1 workers  2 workers:beats  3 image_tasks:leases  4 worker:<id>:tasks
 -- ARGV 1 worker  2 JSON (id, incarnation, host, status, current, ...)  3 lease in ms
 -- Returns the ids that it renewed
 local now = now_ms()
 local new = cjson.decode(ARGV[2])
-local renewed = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
-  local held = redis.call('HMGET', 'task:' .. id, 'state', 'worker', 'deadline')
-  if held[1] == 'leased' and held[2] == ARGV[1] and now < tonumber(held[3]) then
-    redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], id)
-    renewed[#renewed + 1] = id
-  end
-end
+local renewed = redis.call('ZRANGE', KEYS[4], 0, -1)
+for _, id in ipairs(renewed) do redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], id) end
 local entry = redis.call('HGET', KEYS[1], ARGV[1])
 local old = entry and cjson.decode(entry) or {}
 if old.incarnation ~= new.incarnation then event('joined', 'worker', ARGV[1]) end

@@ -43,13 +43,18 @@ local function bury_task(id, worker, reason, now)
   bury(id, worker, reason, now)
 end
 
+-- The lease is over: the task is nobody's.
+local function unlease(worker, ...)
+  redis.call('ZREM', 'image_tasks:leases', ...)
+  redis.call('HDEL', 'image_tasks:owners', ...)
+  redis.call('ZREM', 'worker:' .. worker .. ':tasks', ...)
+end
+
 -- Take a leased task from its worker and put it back at the head of the queue. If it was running
 -- when its worker died, that counts as a crash; the third makes it a dead letter.
 local function take_back(id, worker, crashed, reason, max_crashes, now)
-  redis.call('ZREM', 'image_tasks:leases', id)
-  redis.call('ZREM', 'worker:' .. worker .. ':tasks', id)
+  unlease(worker, id)
   local key = 'task:' .. id
-  if redis.call('HGET', key, 'state') ~= 'leased' then return end
   if crashed then
     local crashes = redis.call('HINCRBY', key, 'crashes', 1)
     if crashes >= max_crashes then
@@ -59,7 +64,6 @@ local function take_back(id, worker, crashed, reason, max_crashes, now)
     redis.call('HINCRBY', 'labkit:stats', 'requeued', 1)
     event('requeued', 'task', id, 'worker', worker, 'reason', reason)
   end
-  redis.call('HSET', key, 'state', 'pending')
   redis.call('LPUSH', 'image_tasks', id)
 end
 

@@ -1,27 +1,21 @@
 -- enqueue: nothing -> pending, up to a few hundred tasks at once. Refused whole when the backlog
 -- would pass its limit. Safe to repeat: a task that exists is left alone.
 -- KEYS 1 image_tasks
--- ARGV 1 batch  2 backlog limit  3 timeout in ms, or 0 for the worker's own
---      4... id, body, id, body, ...
+-- ARGV 1 batch  2 backlog limit  3... id, body, id, body, ...
 -- Returns {added, waiting}; added is -1 when refused.
 -- No allow-oom here: when memory is short, new work is what must wait.
 local waiting = redis.call('LLEN', KEYS[1])
-local count = (#ARGV - 3) / 2
-if waiting + count > tonumber(ARGV[2]) then return {-1, waiting} end
+if waiting + (#ARGV - 2) / 2 > tonumber(ARGV[2]) then return {-1, waiting} end
 local added = {}
-for i = 4, #ARGV, 2 do
-  local key = 'task:' .. ARGV[i]
-  if redis.call('HSETNX', key, 'body', ARGV[i + 1]) == 1 then
+for i = 3, #ARGV, 2 do
+  if redis.call('HSETNX', 'task:' .. ARGV[i], 'body', ARGV[i + 1]) == 1 then
     added[#added + 1] = ARGV[i]
-    if ARGV[3] ~= '0' then redis.call('HSET', key, 'timeout_ms', ARGV[3]) end
   end
 end
 if #added > 0 then
   redis.call('RPUSH', KEYS[1], unpack(added))
-  if ARGV[1] ~= '' then
-    redis.call('HINCRBY', 'batch:' .. ARGV[1], 'total', #added)
-    redis.call('HINCRBY', 'batch:' .. ARGV[1], 'left', #added)
-  end
+  redis.call('HINCRBY', 'batch:' .. ARGV[1], 'total', #added)
+  redis.call('HINCRBY', 'batch:' .. ARGV[1], 'left', #added)
   event('enqueued', 'batch', ARGV[1], 'count', #added)
 end
 return {#added, waiting + #added}

@@ -10,10 +10,8 @@ redis.call('SET', KEYS[3], now)
 local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)
 for _, id in ipairs(due) do
   redis.call('ZREM', KEYS[2], id)
-  if redis.call('HGET', 'task:' .. id, 'state') == 'delayed' then
-    redis.call('HSET', 'task:' .. id, 'state', 'pending')
-    redis.call('RPUSH', 'image_tasks', id)
-  end
+  redis.call('HSET', 'task:' .. id, 'state', 'pending')
+  redis.call('RPUSH', 'image_tasks', id)
 end
 if now - last > tonumber(ARGV[2]) then
   local all = redis.call('ZRANGE', KEYS[1], 0, -1)
@@ -24,7 +22,7 @@ end
 local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
 local running = {}  -- by worker, before any is taken back
 for _, id in ipairs(expired) do
-  local worker = redis.call('HGET', 'task:' .. id, 'worker') or ''
+  local worker = redis.call('HGET', 'image_tasks:owners', id) or ''
   if not running[worker] then
     running[worker] = redis.call('ZRANGE', 'worker:' .. worker .. ':tasks', 0, 0)[1] or id
   end
