@@ -66,7 +66,7 @@ class Totals:
         redeliveries: runs beyond a task's first.
         fenced: late results that were refused.
         duplicate_effects: tasks done more than once.
-        lost: ids of tasks enqueued that are neither done nor dead (yet).
+        lost: ids of tasks enqueued that are neither done nor dead (yet), nor cancelled by name.
         dead: dead letters.
     """
 
@@ -81,11 +81,12 @@ def totals(events: list[Event]) -> Totals:
     """What the faults cost in all."""
     done = Counter(task for e in events if e.kind == "done" for task in e.tasks)
     dead = {task for e in events if e.kind == "dead" for task in e.tasks}
+    settled = {t for e in events if e.kind in {"done", "dead", "cancelled"} for t in e.tasks}
     return Totals(
         redeliveries=sum(run.attempt > 1 for run in runs(events)),
         fenced=sum(e.kind == "fenced" for e in events),
         duplicate_effects=sum(times > 1 for times in done.values()),
-        lost=tuple(t for t in enqueued_ids(events) if t not in done and t not in dead),
+        lost=tuple(t for t in enqueued_ids(events) if t not in settled),
         dead=len(dead),
     )
 

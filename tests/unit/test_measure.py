@@ -302,6 +302,11 @@ def test_the_bill():
     assert totals(twice).duplicate_effects == 1
 
 
+def test_what_was_called_off_is_not_lost():
+    events = history("0 enqueued batch=a count=3\n1 cancelled count=2 tasks=a:1,a:2")
+    assert totals(events).lost == ("a:0",)
+
+
 def test_what_mends_is_no_fault():
     events = history("""
         0 active worker=w
