@@ -12,10 +12,13 @@ that is known (a process's exit, a container's ``die`` event) releases the worke
 the lease is for what cannot be known.
 """
 
+import itertools
 import logging
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,7 +59,7 @@ class Cluster(ABC):
             worker: its name; default: the first free of worker-1, worker-2, ...
         """
         running = self.workers()
-        name = worker or _first_free(running)
+        name = worker or _free(running, 1)[0]
         if name in running:
             return name
         self._before[name] = self._incarnation(name)
@@ -77,10 +80,9 @@ class Cluster(ABC):
         """
         if count < 0:
             raise SettingInvalid("count", count, _("0 or more"))
-        while len(running := self.workers()) < count:
-            self.start()
-        for name in reversed(running[count:]):
-            self.stop(name)
+        running = self.workers()
+        _together(self.start, _free(running, count - len(running)))
+        _together(self.stop, running[count:])
         return self.workers()
 
     def stop(self, worker: str) -> None:
@@ -153,6 +155,10 @@ class Cluster(ABC):
     @abstractmethod
     def logs(self, worker: str, *, lines: int = 50) -> str:
         """The end of what a worker has printed."""
+
+    @abstractmethod
+    def memory_mb(self, worker: str) -> float:
+        """Memory that a worker uses now, both its processes together; 0 if it does not run."""
 
     def wait_ready(self, *workers: str, timeout_s: float = 30.0) -> None:
         """Wait until workers report for work; by default all that run.
@@ -265,11 +271,16 @@ class Cluster(ABC):
         events.record(self.client, "fault", worker=worker, fault=fault)
 
 
-def _first_free(names: list[str]) -> str:
-    number = 1
-    while f"worker-{number}" in names:
-        number += 1
-    return f"worker-{number}"
+def _free(taken: list[str], count: int) -> list[str]:
+    """The first names that are not taken."""
+    names = (f"worker-{number}" for number in itertools.count(1))
+    return list(itertools.islice((name for name in names if name not in taken), max(count, 0)))
+
+
+def _together(do: Callable[[str], object], names: list[str]) -> None:
+    """Do something to several workers at the same time: each mostly waits."""
+    with ThreadPoolExecutor(max(len(names), 1)) as pool:
+        list(pool.map(do, names))
 
 
 def in_order(names: list[str]) -> list[str]:

@@ -10,6 +10,8 @@ from collections import deque
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
+
 from labkit.cluster.cluster import Cluster, in_order
 from labkit.cluster.redis_server import RedisServer
 from labkit.cluster.warden import Warden
@@ -85,6 +87,15 @@ class LocalCluster(Cluster):
             raise NoSuchWorker(worker, self.workers())
         with path.open(errors="replace") as text:
             return "".join(deque(text, maxlen=lines))
+
+    def memory_mb(self, worker: str) -> float:
+        """Proportional set size: pages that workers share are counted once in all."""
+        try:
+            supervisor = psutil.Process(self.pid(worker))
+            family = [supervisor, *supervisor.children()]
+            return float(sum(p.memory_full_info().pss for p in family)) / 1e6
+        except (psutil.Error, KeyError, AttributeError):  # gone, or not Linux
+            return 0.0
 
     def _launch(self, worker: str) -> None:
         url = self.redis_url

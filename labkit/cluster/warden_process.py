@@ -32,10 +32,12 @@ class Link:
         self.port = 0
 
     async def open(self) -> None:
+        """Listen on a free port."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
+        """Pull the plug."""
         self._whole.clear()
 
     def heal(self) -> None:
@@ -78,6 +80,7 @@ class Warden:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        """Obey until stdin ends."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=1 << 20)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -95,6 +98,7 @@ class Warden:
             os._exit(0)  # at once: there is nothing to tidy, and nobody to tell
 
     async def do_start(self, name: str, argv: list[str], env: dict[str, str], log: str) -> int:
+        """Start it, in a group of its own."""
         with open(log, "ab") as output:  # noqa: PTH123 - a file number is what is wanted
             process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -119,6 +123,7 @@ class Warden:
         say(exited=name, pid=process.pid, status=status)
 
     async def do_signal(self, name: str, number: int, group: bool = True) -> bool:
+        """Signal it and its children."""
         process = self._processes.get(name)
         if process is None or process.returncode is not None:
             return False
@@ -127,6 +132,7 @@ class Warden:
         return True
 
     async def do_throttle(self, name: str, share: float) -> None:
+        """Let it run for a share of the time."""
         fresh = name not in self._shares
         self._shares[name] = share
         if fresh and share < 1:
@@ -141,6 +147,7 @@ class Warden:
         self._shares.pop(name, None)
 
     async def do_link(self, name: str, host: str, port: int) -> int:
+        """A port that leads to Redis."""
         if name not in self._links:
             link = Link(host, port)
             await link.open()
@@ -148,9 +155,11 @@ class Warden:
         return self._links[name].port
 
     async def do_cut(self, name: str) -> None:
+        """Cut its link."""
         self._links[name].cut()
 
     async def do_heal(self, name: str) -> None:
+        """Mend its link."""
         self._links[name].heal()
 
     def _spawn(self, work: Any) -> None:

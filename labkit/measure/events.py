@@ -5,7 +5,7 @@ Events are written by the Lua transitions, stamped by Redis; :class:`Event` is o
 =============  =======================================================================
 kind           fields
 =============  =======================================================================
-``enqueued``   batch, count
+``enqueued``   batch, count, first (the number of the first of them)
 ``claimed``    worker, tasks (ids, space separated: one slice)
 ``done``       tasks (one, or several that were too short to ack alone), worker, op
 ``failed``     task, worker, reason, retry_ms: will be tried again
@@ -13,7 +13,7 @@ kind           fields
 ``requeued``   task, worker (who had it), reason ("killed", "crashed", "expired"); it was running
 ``released``   tasks, worker: given back unstarted, not counted against them
 ``fenced``     task, worker: a late result, refused
-``cancelled``  count
+``cancelled``  tasks: taken back by the client before any worker began them
 ``recovered``  leases: after an outage every lease was granted a full term
 ``joined``     worker: registered, starting      ``active``    worker: ready for work
 ``draining``   worker: got SIGTERM               ``left``      worker: gone in good order

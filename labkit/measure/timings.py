@@ -105,15 +105,16 @@ def enqueued_ids(events: list[Event]) -> list[str]:
 
 
 def _enqueued(events: list[Event]) -> list[tuple[str, float]]:
-    """Ids and when; a batch that came in several events goes on counting."""
+    """Ids and when. A batch whose events do not say where they start goes on counting."""
     found = []
     counted: defaultdict[str, int] = defaultdict(int)
     for event in events:
         batch = event.fields.get("batch", "")
         if event.kind == "enqueued" and batch:
-            for _n in range(int(event.fields.get("count", 0))):
-                found.append((f"{batch}:{counted[batch]}", event.at_s - events[0].at_s))
-                counted[batch] += 1
+            first = int(event.fields.get("first", counted[batch]))
+            counted[batch] = first + int(event.fields.get("count", 0))
+            at_s = event.at_s - events[0].at_s
+            found += [(f"{batch}:{n}", at_s) for n in range(first, counted[batch])]
     return found
 
 

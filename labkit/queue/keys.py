@@ -7,7 +7,7 @@
 ``image_tasks:delayed``     ZSET id -> when to try again (ms)
 ``image_tasks:dead``        LIST of JSON dead letters, newest first, with their reason
 ``image_tasks:reaped_at``   STRING when somebody last looked for expired leases (ms)
-``task:<id>``               HASH body; once it has ended state, token, worker; tries, crashes, error; TTL
+``task:<id>``               HASH body, tries, crashes, error; when it ends state, token, worker, TTL
 ``image:<digest>``          STRING image bytes, by content; TTL
 ``result:<id>``             STRING result bytes; TTL
 ``workers``                 HASH id -> JSON, so ``HGETALL workers`` answers

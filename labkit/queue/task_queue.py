@@ -47,9 +47,7 @@ class TaskQueue:
         self.settings = settings or Settings()
         self.url = url_of(client)
 
-    def enqueue(
-        self, batch_id: str, works: Sequence[Work], *, first: int = 0
-    ) -> list[str]:
+    def enqueue(self, batch_id: str, works: Sequence[Work], *, first: int = 0) -> list[str]:
         """Add tasks to the queue; their ids are ``<batch_id>:<n>``.
 
         Safe to repeat: tasks that exist already are left as they are. Either all tasks of a call
@@ -125,9 +123,7 @@ class TaskQueue:
         reply = self.call(
             "fail",
             fail_keys(worker_id, claim.id),
-            fail_arguments(
-                worker_id, claim, reason, self.settings.max_tries if retry else 0
-            ),
+            fail_arguments(worker_id, claim, reason, self.settings.max_tries if retry else 0),
         )
         if reply == 0:
             raise LeaseLost(claim.id, self._holder(claim.id))
@@ -154,7 +150,9 @@ class TaskQueue:
 
     def recall(self, worker_id: str, unstarted: Sequence[tuple[str, int]]) -> int:
         """Give back tasks that a worker took but has not begun: (id, token) each."""
-        return int(self.call("recall", [keys.held(worker_id)], recall_arguments(worker_id, unstarted)))
+        return int(
+            self.call("recall", [keys.held(worker_id)], recall_arguments(worker_id, unstarted))
+        )
 
     def reap(self) -> int:
         """Requeue tasks whose lease ran out. Returns how many; -1 right after an outage."""
@@ -237,9 +235,7 @@ def claim_arguments(worker_id: str, count: int, settings: Settings) -> list[str 
 
 def read_claims(reply: list[Any]) -> list[Claim]:
     """Turn the flat reply of claim.lua into claims."""
-    return [
-        Claim(reply[i].decode(), reply[i + 1], reply[i + 2]) for i in range(0, len(reply), 3)
-    ]
+    return [Claim(reply[i].decode(), reply[i + 1], reply[i + 2]) for i in range(0, len(reply), 3)]
 
 
 def ack_keys(worker_id: str) -> list[str]:
@@ -262,9 +258,7 @@ def fail_keys(worker_id: str, task_id: str) -> list[str]:
     return [keys.held(worker_id), keys.task(task_id), keys.DELAYED]
 
 
-def fail_arguments(
-    worker_id: str, claim: Claim, reason: str, tries: int
-) -> list[str | int]:
+def fail_arguments(worker_id: str, claim: Claim, reason: str, tries: int) -> list[str | int]:
     """ARGV of fail.lua; the delay is drawn, so that failures do not come back in herds."""
     delay_ms = _ms(random.uniform(0.5, 1.0))
     return [worker_id, claim.id, claim.token, reason[:2000], tries, delay_ms]

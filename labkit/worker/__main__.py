@@ -31,10 +31,8 @@ def main() -> int:
     url = os.environ.get("REDIS_URL", DEFAULT_REDIS_URL)
     worker_id = os.environ.get("WORKER_ID") or f"{socket.gethostname()}-{os.getpid()}"
     queue = TaskQueue(connect(url), settings)
-    logging.info("%s starts, Redis at %s", worker_id, queue.url)
-    return Supervisor(
-        queue, url, worker_id, settings, Path(beat_file) if beat_file else None
-    ).run()
+    logging.getLogger("labkit.worker").info("%s starts, Redis at %s", worker_id, queue.url)
+    return Supervisor(queue, url, worker_id, settings, Path(beat_file) if beat_file else None).run()
 
 
 def _beat_lately(path: Path, settings: Settings) -> bool:

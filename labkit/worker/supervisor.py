@@ -67,7 +67,9 @@ class Supervisor:
         self._start_runner()
         while self._pid:
             self._tick()
-        self._try(lambda: self._queue.release(self._id, incarnation=self._incarnation, status="left"))
+        self._try(
+            lambda: self._queue.release(self._id, incarnation=self._incarnation, status="left")
+        )
         log.info("%s left", self._id)
         return 1 if self._early_deaths >= _EARLY_DEATHS_MAX else 0
 
@@ -231,7 +233,7 @@ class Supervisor:
         )
 
     def _try(self, call: Callable[[], object], *, insist: bool = False) -> None:
-        """Call Redis; if it is away, say so and go on, or insist until it is back or told to stop."""
+        """Call Redis; if it is away, say so and go on, or insist until it is back."""
         while True:
             try:
                 call()

@@ -2,7 +2,7 @@
 -- KEYS 1 image_tasks:owners
 -- ARGV 1 ttl in ms  2... ids
 -- Returns how many
-local cancelled = 0
+local cancelled = {}
 for i = 2, #ARGV do
   local id, key = ARGV[i], 'task:' .. ARGV[i]
   local state = redis.call('HGET', key, 'state')
@@ -13,8 +13,8 @@ for i = 2, #ARGV do
     redis.call('PEXPIRE', key, ARGV[1])
     local batch = string.match(id, '^(.+):%d+$')
     if batch then finish_in_batch(batch, 'cancelled', 1, ARGV[1]) end
-    cancelled = cancelled + 1
+    cancelled[#cancelled + 1] = id
   end
 end
-if cancelled > 0 then event('cancelled', 'count', cancelled) end
-return cancelled
+if #cancelled > 0 then event('cancelled', 'tasks', table.concat(cancelled, ' ')) end
+return #cancelled

@@ -16,6 +16,7 @@ if #added > 0 then
   redis.call('RPUSH', KEYS[1], unpack(added))
   redis.call('HINCRBY', 'batch:' .. ARGV[1], 'total', #added)
   redis.call('HINCRBY', 'batch:' .. ARGV[1], 'left', #added)
-  event('enqueued', 'batch', ARGV[1], 'count', #added)
+  local first = string.match(added[1], '%d+$') or '0'
+  event('enqueued', 'batch', ARGV[1], 'count', #added, 'first', first)
 end
 return {#added, waiting + #added}

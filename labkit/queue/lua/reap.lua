@@ -26,7 +26,9 @@ for _, id in ipairs(expired) do
   if not running[worker] then
     running[worker] = redis.call('ZRANGE', 'worker:' .. worker .. ':tasks', 0, 0)[1] or id
   end
-  take_back(id, worker, running[worker] == id, 'expired', tonumber(ARGV[3]), now)
+  local was_running = running[worker] == id
+  take_back(id, worker, was_running, 'expired', tonumber(ARGV[3]), now)
+  if not was_running then event('released', 'worker', worker, 'tasks', id) end
 end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[4])) do
   redis.call('ZREM', KEYS[4], worker)
