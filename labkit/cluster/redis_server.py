@@ -56,7 +56,7 @@ class RedisServer:
         self._config = dict(config or {})
         self._own_warden = warden is None
         self._warden = warden or Warden()
-        self._port, self._password = port or _free_port(), secrets.token_urlsafe(16)
+        self._port, self._password = port or free_port(), secrets.token_urlsafe(16)
         self.url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
         self._name = f"redis-{self._port}"
         try:
@@ -191,9 +191,8 @@ def server_version(url: str) -> str:
     return f"redis {info['redis_version']}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
