@@ -121,19 +121,19 @@ def _url_file() -> Path:
     return Path(tempfile.gettempdir()) / f"labkit-{os.getuid()}" / "redis.url"
 
 
-def _show(reply: Any) -> list[str]:
-    """A reply as redis-cli prints it."""
+def _show(reply: Any, *, nested: bool = False) -> list[str]:
+    """A reply, much as redis-cli prints it."""
     if isinstance(reply, bytes):
-        return [f'"{reply.decode(errors="backslashreplace")}"']
+        text = reply.decode(errors="backslashreplace")
+        return [f'"{text}"' if nested else text]
     if isinstance(reply, int):
         return [f"(integer) {reply}"]
     if reply is None:
         return ["(nil)"]
-    if isinstance(reply, list):
-        if not reply:
-            return ["(empty array)"]
-        return [f"{n}) {line}" for n, part in enumerate(reply, 1) for line in _show(part)]
-    return [str(reply)]
+    if not reply:
+        return ["(empty array)"]
+    lines = [_show(part, nested=True) for part in reply]
+    return [f"{n}) {line}" for n, part in enumerate(lines, 1) for line in part]
 
 
 def main() -> None:

@@ -13,8 +13,12 @@ from labkit.queue import TaskQueue
 from labkit.settings import Settings
 
 
+def pytest_configure() -> None:
+    os.environ.setdefault("LABKIT_TEST_SEED", str(random.randrange(10**6)))
+
+
 def pytest_report_header() -> str:
-    seed = os.environ.setdefault("LABKIT_TEST_SEED", str(random.randrange(10**6)))
+    seed = os.environ["LABKIT_TEST_SEED"]
     docker = "yes" if docker_answers() else f"NO: {DOCKER_HINT}"
     return f"labkit: seed {seed} (LABKIT_TEST_SEED), Docker {docker}"
 

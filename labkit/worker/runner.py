@@ -1,8 +1,8 @@
 """The process that does the work: claim a slice, run it, acknowledge.
 
-A slice is one task, or as many short ones as fit in ``slice_s`` (2 ms). It is acknowledged when that
-time is over at the latest, so a crash repeats what was running: one long task, or less than 2 ms of
-short ones. If a task in a slice turns out to be long after all, the supervisor sees it:
+A slice is one task, or as many short ones as fit in ``slice_s`` (2 ms). It is acknowledged when
+that time is over at the latest, so a crash repeats what was running: one long task, or less than
+2 ms of short ones. If a task in a slice turns out to be long after all, the supervisor sees it:
 it acknowledges what was done before it and gives back what waits behind it.
 """
 
