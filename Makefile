@@ -39,10 +39,10 @@ soak: $(VENV)/dev ## The long test: kill, freeze and restart for a while, then c
 images: .env $(BIN)/python ## Make the Docker images, from Debian's packages if no registry answers
 	@$(BIN)/python docker/images.py
 
-lock: $(VENV)/dev ## Resolve requirements/*.txt again (needs a package index)
-	$(LOCK) --output-file requirements/worker.txt
-	$(LOCK) --extra lab --output-file requirements/lab.txt
-	$(LOCK) --extra lab --extra test --output-file requirements/dev.txt
+lock: $(VENV)/dev ## Resolve requirements/*.txt again (ARGS=--upgrade for newer versions)
+	$(LOCK) --extra lab --extra test --output-file requirements/dev.txt $(ARGS)
+	$(LOCK) --extra lab --constraint requirements/dev.txt --output-file requirements/lab.txt
+	$(LOCK) --constraint requirements/dev.txt --output-file requirements/worker.txt
 
 clean: ## Stop the containers and remove everything that can be made again
 	@if docker version >/dev/null 2>&1; then \
@@ -61,8 +61,9 @@ clean: ## Stop the containers and remove everything that can be made again
 $(VENV)/dev: requirements/dev.txt
 $(VENV)/lab: requirements/lab.txt
 $(VENV)/dev $(VENV)/lab: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --require-hashes -r requirements/$(@F).txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing requirements/$(@F).txt into $(VENV): a minute or two, and only when it changed"
+	@$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/$(@F).txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(BIN)/python:
