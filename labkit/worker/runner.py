@@ -6,6 +6,7 @@ that time is over at the latest, so a crash repeats what was running: one long t
 it acknowledges what was done before it and gives back what waits behind it.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -64,7 +65,8 @@ class Runner:
                 self.run_once()
             except (redis.ConnectionError, redis.TimeoutError, OSError, ResponseError) as error:
                 log.warning("lost Redis: %s", error)
-                self._flush()
+                with contextlib.suppress(redis.RedisError, OSError):
+                    self._flush()
                 self._board.rest()
                 self._lane.reopen(lambda: self._board.draining)
         try:
@@ -129,9 +131,9 @@ class Runner:
 
     def _flush(self) -> None:
         if self._done:
-            self._lane.ack(self._done, self._label)
-            self._done = []
+            done, self._done = self._done, []
             self._board.sent()
+            self._lane.ack(done, self._label)  # if this breaks, the lane remembers
 
     def _fetch(self, digest: str) -> bytes:
         data = self._lane.image(digest)
