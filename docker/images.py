@@ -70,15 +70,13 @@ class Base:
     packages: str
     changes: tuple[str, ...]  # Dockerfile instructions for `docker import`
     finish: Callable[[Path], None]
-
-    def inputs(self) -> str:
-        return digest(Path(__file__), LOCK)
+    files: tuple[Path, ...] = ()  # what else goes in, beside this recipe
 
 
 def ensure(base: Base) -> None:
     """Use the image that is here, else the registry's, else build it."""
     started = time.monotonic()
-    inputs = base.inputs()
+    inputs = digest(Path(__file__), *base.files)
     if inputs_of(base.tag) in ("", inputs):
         how = "already here"
     elif pull(base.upstream):
@@ -241,6 +239,7 @@ PYTHON = Base(
     packages="python3,python3-venv,python3-pip,ca-certificates",
     changes=(PATH, "ENV LANG=C.UTF-8", 'CMD ["python3"]'),
     finish=finish_python,
+    files=(LOCK,),
 )
 REDIS = Base(
     tag="labkit-redis",
