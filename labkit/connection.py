@@ -83,7 +83,7 @@ def in_our_words(url: str) -> Iterator[None]:
     except ResponseError as error:
         if "OOM" in str(error):
             raise StoreFull(str(error)) from None
-        if str(error).startswith(("NOAUTH", "WRONGPASS")):
+        if str(error).startswith(("NOAUTH", "WRONGPASS", "Protocol error: unauthenticated")):
             raise WrongPassword(without_password(url)) from None
         if str(error).startswith(("LOADING", "MISCONF")):
             raise RedisUnavailable(without_password(url), str(error)) from error

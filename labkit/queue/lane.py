@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _GONE = (redis.ConnectionError, redis.TimeoutError, OSError)
 _TRANSITIONS = ("claim", "ack", "fail", "release", "recall")
-_NEVER_DEAD = 1_000_000_000
+_ANOTHER = -1  # as the number of tries: not tried, for another worker
 Command = tuple[str | int | bytes, ...]
 
 
@@ -75,7 +75,7 @@ class Lane:
 
     def leave(self, claim: Claim, reason: str) -> None:
         """Send that another worker should have this task, later; do not wait."""
-        self._fail(claim, reason, _NEVER_DEAD)
+        self._fail(claim, reason, _ANOTHER)
 
     def _fail(self, claim: Claim, reason: str, tries: int) -> None:
         arguments = fail_arguments(self.worker_id, claim, reason, tries)

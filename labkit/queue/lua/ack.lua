@@ -4,12 +4,13 @@
 -- ARGV 1 worker  2 label for the events  3 ttl in ms
 --      4... id, token, result (may be empty), id, token, result, ...
 -- Returns for each: 1 done, 2 was already done by this very claim, 0 fenced
-local ids, reply, done, batches = {}, {}, {}, {}
+local ids, reply, done, batches, ended = {}, {}, {}, {}, {}
 for i = 4, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
 local tokens = redis.call('ZMSCORE', KEYS[1], unpack(ids))
 for n, id in ipairs(ids) do
   local token, result, key = ARGV[3 * n + 2], ARGV[3 * n + 3], 'task:' .. id
-  if tokens[n] == token then  -- it holds the task under this token, so nobody else does
+  if tokens[n] == token and not ended[id] then  -- it holds the task, so nobody else does
+    ended[id] = true
     redis.call('HSET', key, 'state', 'done', 'token', token, 'worker', ARGV[1])
     redis.call('PEXPIRE', key, ARGV[3])
     if result ~= '' then redis.call('SET', 'result:' .. id, result, 'PX', ARGV[3]) end

@@ -9,8 +9,7 @@ local now = now_ms()
 local new = cjson.decode(ARGV[2])
 local renewed = redis.call('ZRANGE', KEYS[4], 0, -1)
 for _, id in ipairs(renewed) do redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], id) end
-local entry = redis.call('HGET', KEYS[1], ARGV[1])
-local old = entry and cjson.decode(entry) or {}
+local old = read_entry(ARGV[1])
 if old.incarnation ~= new.incarnation then event('joined', 'worker', ARGV[1]) end
 local was_up = old.status == 'active' or old.status == 'busy'
 local is_up = new.status == 'active' or new.status == 'busy'
@@ -20,6 +19,6 @@ new.last_heartbeat = now / 1000
 new.started_at = old.started_at or now / 1000
 new.tasks_completed = tonumber(redis.call('HGET', 'workers:completed', ARGV[1]) or 0)
 new.tasks_failed = tonumber(redis.call('HGET', 'workers:failed', ARGV[1]) or 0)
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(new))
+write_entry(ARGV[1], new)
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 return renewed

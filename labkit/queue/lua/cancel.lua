@@ -1,6 +1,6 @@
 -- cancel: pending or delayed -> cancelled. The id stays in the queue; claim drops it there.
 -- KEYS 1 image_tasks:owners
--- ARGV 1 ttl in ms  2... ids
+-- ARGV 1 ttl of the batch in ms  2... ids
 -- Returns how many
 local cancelled = {}
 for i = 2, #ARGV do
@@ -10,7 +10,7 @@ for i = 2, #ARGV do
   if waits and redis.call('EXISTS', key) == 1 and not redis.call('HGET', KEYS[1], id) then
     redis.call('ZREM', 'image_tasks:delayed', id)
     redis.call('HSET', key, 'state', 'cancelled')
-    redis.call('PEXPIRE', key, ARGV[1])
+    redis.call('PEXPIRE', key, DEAD_TTL_MS)  -- claim must know it while its id waits there
     local batch = string.match(id, '^(.+):%d+$')
     if batch then finish_in_batch(batch, 'cancelled', 1, ARGV[1]) end
     cancelled[#cancelled + 1] = id

@@ -5,7 +5,7 @@
 --      5 workers:beats  6 labkit:token
 -- ARGV 1 worker  2 lease in ms  3 how many at most
 -- Returns {id, token, body, id, token, ...}
-local count = tonumber(ARGV[3])
+local count = math.min(tonumber(ARGV[3]), 1000)  -- Lua cannot unpack more than 8000
 if count > 1 then
   local workers = math.max(redis.call('ZCARD', KEYS[5]), 1)
   count = math.min(count, math.max(math.ceil(redis.call('LLEN', KEYS[1]) / workers), 1))
@@ -16,14 +16,14 @@ local now = now_ms()
 local lease_end = string.format('%d', now + ARGV[2])  -- turned to text once, not for each task
 local token = redis.call('INCRBY', KEYS[6], #popped) - #popped
 local owned = redis.call('HMGET', KEYS[3], unpack(popped))
-local reply, leases, owners, held, ids = {}, {}, {}, {}, {}
+local reply, leases, owners, held, ids, taken = {}, {}, {}, {}, {}, {}
 for n, id in ipairs(popped) do
   local found = redis.pcall('HMGET', 'task:' .. id, 'body', 'state')
   local body, state = found[1], found[2]
   if found.err or not body then
     bury(id, ARGV[1], 'not the id of a task that labkit enqueued', now)
-  elseif not owned[n] and (not state or state == 'pending') then
-    token = token + 1
+  elseif not owned[n] and not taken[id] and (not state or state == 'pending') then
+    token, taken[id] = token + 1, true
     leases[#leases + 1] = lease_end
     leases[#leases + 1] = id
     owners[#owners + 1] = id

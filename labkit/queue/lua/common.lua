@@ -10,6 +10,19 @@ local function event(kind, ...)
   redis.call('XADD', 'labkit:events', 'MAXLEN', '~', 200000, '*', 'kind', kind, ...)
 end
 
+-- What the registry says of a worker; {} if nothing, or nothing that can be read.
+local function read_entry(worker)
+  local entry = redis.call('HGET', 'workers', worker)
+  local readable, found = pcall(cjson.decode, entry or '')
+  return readable and type(found) == 'table' and found or {}
+end
+
+-- An empty list would be written as {}, since Lua has one word for both.
+local function write_entry(worker, new)
+  if new.capabilities and not new.capabilities[1] then new.capabilities = nil end
+  redis.call('HSET', 'workers', worker, cjson.encode(new))
+end
+
 -- A result or a failure that came too late: the task has been given to somebody else.
 local function fence(id, worker)
   redis.call('HINCRBY', 'labkit:stats', 'fenced', 1)

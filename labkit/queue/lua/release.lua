@@ -5,19 +5,17 @@
 --      5 crashes allowed  6 '' or the status to leave in the registry ('dead', or 'left')
 -- Returns how many it held; -1 if another incarnation of this worker has taken over since
 local now = now_ms()
-local entry = redis.call('HGET', KEYS[1], ARGV[1])
-if entry and ARGV[2] ~= '' and cjson.decode(entry).incarnation ~= ARGV[2] then return -1 end
+local worker = read_entry(ARGV[1])
+local life = worker.incarnation
+if life and ARGV[2] ~= '' and life ~= ARGV[2] then return -1 end
 local held = take_all(ARGV[1], ARGV[4] == '1', ARGV[3], tonumber(ARGV[5]), now)
-if entry and ARGV[6] == 'left' then
+if life and ARGV[6] == 'left' then
   redis.call('HDEL', KEYS[1], ARGV[1])
   redis.call('ZREM', 'workers:beats', ARGV[1])
   event('left', 'worker', ARGV[1])
-elseif entry and ARGV[6] == 'dead' then
-  local worker = cjson.decode(entry)
-  if worker.status ~= 'dead' then
-    worker.status, worker.current = 'dead', cjson.null
-    redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(worker))
-    event('died', 'worker', ARGV[1], 'reason', ARGV[3])
-  end
+elseif life and ARGV[6] == 'dead' and worker.status ~= 'dead' then
+  worker.status, worker.current = 'dead', cjson.null
+  write_entry(ARGV[1], worker)
+  event('died', 'worker', ARGV[1], 'reason', ARGV[3])
 end
 return held
