@@ -29,32 +29,27 @@ def history(client: Any, *kinds: str) -> list[Event]:
 def places(client: Any, task_ids: Iterable[str]) -> dict[str, str]:
     """Where each task is. Fails if one is nowhere, or in two places at once (rule I1)."""
     task_ids = list(task_ids)
-    waiting = set(client.lrange(keys.PENDING, 0, -1))
-    leases, delayed = (
-        dict(client.zrange(keys.LEASES, 0, -1, withscores=True)),
-        set(client.zrange(keys.DELAYED, 0, -1)),
-    )
-    owners = client.hgetall(keys.OWNERS)
-    held = Counter(
-        task_id for key in client.scan_iter(keys.held("*")) for task_id in client.zrange(key, 0, -1)
-    )
+    with client.pipeline(transaction=False) as pipe:
+        pipe.lrange(keys.PENDING, 0, -1).zrange(keys.LEASES, 0, -1).zrange(keys.DELAYED, 0, -1)
+        pipe.hgetall(keys.OWNERS).keys(keys.held("*"))
+        for task_id in task_ids:
+            pipe.hget(keys.task(task_id), "state")
+        waiting, leases, delayed, owners, holders, *states = pipe.execute()
+        for holder in holders:
+            pipe.zrange(holder, 0, -1)
+        held = dict(zip(holders, pipe.execute(), strict=True)) if holders else {}
+    waiting, leases, delayed = set(waiting), set(leases), set(delayed)
     found = {}
-    for task_id in task_ids:
-        name = task_id.encode()
-        state = client.hget(keys.task(task_id), "state") or b"pending"
-        ended = state.decode() if state in (b"done", b"dead", b"cancelled") else ""
-        leased = name in leases
-        assert leased == (name in owners) == (held[name] == 1), (
-            f"{task_id} is half leased: lease {leased}, owner {owners.get(name)!r}, "
-            f"held by {held[name]} workers"
-        )
-        if leased:
-            holder = keys.held(owners[name].decode())
-            assert client.zscore(holder, name) is not None, f"{task_id} is held by another"
-        # What has ended or is leased may stand in the list once more: claim drops it there.
-        is_in = [ended] if ended else []
-        is_in += ["leased"] if leased else []
+    for task_id, state in zip(task_ids, states, strict=True):
+        name, ended = task_id.encode(), state in (b"done", b"dead", b"cancelled")
+        by = [holder for holder, names in held.items() if name in names]
+        owner = [keys.held(owners[name].decode()).encode()] if name in owners else []
+        assert by == owner, f"{task_id} is held by {by}, but owned by {owner}"
+        assert len(by) == (name in leases), f"{task_id} is held by {by}, leased: {name in leases}"
+        is_in = [state.decode()] if ended else []
+        is_in += ["leased"] if name in leases else []
         is_in += ["delayed"] if name in delayed else []
+        # An id that was pushed twice may stand in the list once more: claim drops it there.
         is_in += ["pending"] if name in waiting and not is_in else []
         assert len(is_in) == 1, f"{task_id} is in {is_in or 'no place at all'}"
         found[task_id] = is_in[0]

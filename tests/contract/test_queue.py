@@ -91,7 +91,7 @@ def test_enqueueing_again_adds_nothing_in_whatever_state_the_task_is(queue):
     assert queue.client.hget("batch:b", "total") == b"3"
 
 
-def test_a_full_queue_refuses_the_whole_call_with_the_figures(any_server, queue):
+def test_a_full_queue_refuses_the_whole_call_with_the_figures(queue):
     small = TaskQueue(queue.client, Settings(max_backlog=5))
     put(small, 3)
     with pytest.raises(QueueFull, match="3 tasks are waiting") as caught:
@@ -381,6 +381,7 @@ def test_three_crashes_are_a_dead_letter_and_have_nothing_to_do_with_tries(queue
     assert (known["tries"], known["crashes"]) == ("1", "3")
     assert "3 times" in letters(queue)[0]["reason"]
     assert "SIGSEGV" in letters(queue)[0]["reason"]
+    assert (queue.depth().waiting, len(history(queue.client, "requeued"))) == (0, 2)
 
 
 def test_a_stale_life_cannot_release_what_the_next_one_holds(queue):
