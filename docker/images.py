@@ -44,8 +44,8 @@ disable-pip-version-check = true
 # What a container never reads; everything else stays as Debian has it.
 DROPPED = ["usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale",
            "usr/share/lintian", "usr/share/bash-completion", "usr/share/zoneinfo/right",
-           "usr/share/zoneinfo/posix", "var/cache/apt", "var/cache/debconf", "var/lib/apt/lists",
-           "var/log", "etc/apt/sources.list"]  # fmt: skip
+           "usr/share/zoneinfo/posix", "var/cache/apt", "var/lib/apt/lists", "var/log",
+           "etc/apt/sources.list.d", "etc/apt/sources.list"]  # fmt: skip
 
 
 def main() -> int:
@@ -98,9 +98,10 @@ def build_from_debian(base: Base, inputs: str) -> None:
         root = Path(folder)
         run("debootstrap", "--variant=minbase", f"--include={base.packages}", RELEASE, root,
             *debian_mirror())  # fmt: skip
-        for dropped in DROPPED:
-            path = root / dropped
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for dropped in DROPPED:  # the folders stay: apt-get wants them
+            for path in [root / dropped, *(root / dropped).rglob("*")]:
+                if path.is_symlink() or path.is_file():
+                    path.unlink()
         base.finish(root)
         changes = [*base.changes, f"LABEL {LABEL}={inputs}"]
         tar = subprocess.Popen(
