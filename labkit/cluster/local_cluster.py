@@ -102,6 +102,7 @@ class LocalCluster(Cluster):
         if self._cuttable:
             parts = urlsplit(url)
             port = self._warden.link(worker, parts.hostname or "127.0.0.1", parts.port or 6379)
+            self._warden.heal(worker)  # its last life may have ended disconnected
             login = parts.netloc.rpartition("@")[0]
             at = f"{login}@127.0.0.1:{port}" if login else f"127.0.0.1:{port}"
             url = urlunsplit(parts._replace(netloc=at))

@@ -33,9 +33,9 @@ def sleep(*, seconds: float = 0.05) -> bytes:
 
 
 def spin(*, seconds: float = 0.05) -> bytes:
-    """Keep one processor busy for a while."""
-    end_s = time.perf_counter() + seconds
-    while time.perf_counter() < end_s:
+    """Use so many seconds of a processor: it takes longer on a slow or busy one."""
+    end_s = time.thread_time() + seconds
+    while time.thread_time() < end_s:
         pass
     return b""
 
