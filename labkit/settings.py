@@ -1,5 +1,6 @@
 """Every figure that can be tuned, in one place, with its unit in its name."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -35,7 +36,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value <= 0:
+            if not 0 < value < math.inf:
                 raise SettingInvalid(_variable(field.name), value, "greater than 0")
         if self.beat_s * 3 > self.lease_s:
             raise SettingInvalid(

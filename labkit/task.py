@@ -67,6 +67,7 @@ class Claim(msgspec.Struct, frozen=True):
         return decode(self.body)
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Work)
 
@@ -84,7 +85,7 @@ def decode(body: bytes) -> Work:
     """
     try:
         return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise Refused(
             _("The body of this task cannot be read."),
             str(error),
@@ -96,7 +97,7 @@ def schema_of(body: bytes) -> int:
     """The version of a body that may be newer than we are; 0 if it has none."""
     try:
         return msgspec.json.decode(body, type=_Versioned).schema
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return 0
 
 

@@ -60,7 +60,10 @@ class Registry:
         with in_our_words(self.url), self.client.pipeline(transaction=False) as pipe:
             entries, (seconds, micros) = pipe.hgetall(keys.WORKERS).time().execute()
         now_s = seconds + micros / 1e6
-        found = [self._read(name.decode(), entry, now_s) for name, entry in entries.items()]
+        found = [
+            self._read(name.decode(errors="replace"), entry, now_s)
+            for name, entry in entries.items()
+        ]
         return sorted(found, key=lambda worker: worker.id)
 
     def alive(self) -> list[WorkerInfo]:
@@ -70,7 +73,7 @@ class Registry:
     def _read(self, worker_id: str, entry: bytes, now_s: float) -> WorkerInfo:
         try:
             worker = msgspec.json.decode(entry, type=WorkerInfo)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return WorkerInfo(id=worker_id, status="dead")
         worker.beat_age_s = max(0.0, now_s - worker.last_heartbeat)
         if worker.beat_age_s > self.settings.lease_s:

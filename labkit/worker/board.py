@@ -14,11 +14,13 @@ from labkit.task import Claim
 
 _SIZE = 1 << 18  # untouched pages cost nothing
 _FLAGS = struct.Struct("<BB6xq")  # runner idle, draining, slice that is recalled
-_PLACE = struct.Struct("<qiiddq")  # number, index in slice, tasks in slice, start, timeout, number
+_PLACE = struct.Struct("<qqiiddq")  # write, slice, index in it, tasks in it, start, timeout, write
 _PAIR = struct.Struct("<qH")  # token, length of id
 _DONE = struct.Struct("<qiHH")  # slice, index in it, lengths of label and result
+_COUNT = struct.Struct("<qi")  # how often the results were sent, how many have been added since
 _PLACE_AT, _COUNT_AT, _SLICE_AT, _DONE_AT = 64, 192, 256, 1 << 17
 SMALL = 512  # a result of at most so many bytes may wait on the board
+MOST = 128  # tasks in a slice, so that all of them fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Board:
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, _SIZE)
-        self._slice = self._count = self._done = 0
+        self._slice = self._count = self._done = self._sent = self._writes = 0
         self._done_end = _DONE_AT
 
     # What the runner writes.
@@ -64,14 +66,15 @@ class Board:
         self._slice += 1
         self._count = len(claims)
         self.sent()
-        self._page[0] = 0
 
     def begin(self, index: int, timeout_s: float) -> bool:
         """The task at this place is about to run, for so long at most. False if it must not."""
-        number = self._slice
+        number, now_s = self._slice, time.monotonic()
+        self._writes = write = self._writes + 1
         _PLACE.pack_into(
-            self._page, _PLACE_AT, number, index, self._count, time.monotonic(), timeout_s, number
+            self._page, _PLACE_AT, write, number, index, self._count, now_s, timeout_s, write
         )
+        self._page[0] = 0  # only now: until here the place is that of the slice before
         _, draining, recalled = _FLAGS.unpack_from(self._page)
         return not draining and recalled != number
 
@@ -83,12 +86,13 @@ class Board:
         self._done_end = start + len(name) + len(result)
         self._page[start : self._done_end] = name + result
         self._done += 1
-        struct.pack_into("<i", self._page, _COUNT_AT, self._done)
+        _COUNT.pack_into(self._page, _COUNT_AT, self._sent, self._done)
 
     def sent(self) -> None:
         """All that was finished has been acknowledged."""
         self._done, self._done_end = 0, _DONE_AT
-        struct.pack_into("<i", self._page, _COUNT_AT, 0)
+        self._sent += 1
+        _COUNT.pack_into(self._page, _COUNT_AT, self._sent, 0)
 
     def rest(self) -> None:
         """The slice is over."""
@@ -121,19 +125,21 @@ class Board:
         for _attempt in range(100):
             if self._page[0] == 1:
                 return None
-            number, index, count, start_s, timeout_s, again = _PLACE.unpack_from(
-                self._page, _PLACE_AT
-            )
-            pairs = self._pairs(count) if number == again and 0 < count <= 4096 else []
-            if pairs and _PLACE.unpack_from(self._page, _PLACE_AT)[0] == number:
-                return Running(
-                    number,
-                    pairs[index],
-                    pairs[index + 1 :],
-                    self._unsent(number, pairs),
-                    time.monotonic() - start_s,
-                    timeout_s,
-                )
+            # A reader that goes the same way as the writer may still meet it half way: look twice.
+            place = _PLACE.unpack_from(self._page, _PLACE_AT)
+            write, number, index, count, start_s, timeout_s, again = place
+            if place != _PLACE.unpack_from(self._page, _PLACE_AT) or write != again:
+                continue
+            if not 0 <= index < count <= MOST:
+                continue
+            sent, done = _COUNT.unpack_from(self._page, _COUNT_AT)
+            pairs = self._pairs(count)
+            unsent = self._unsent(number, pairs, done)
+            same_slice = _PLACE.unpack_from(self._page, _PLACE_AT)[1] == number
+            same_results = _COUNT.unpack_from(self._page, _COUNT_AT)[0] == sent
+            if same_slice and same_results and self._page[0] == 0:
+                age_s = time.monotonic() - start_s
+                return Running(number, pairs[index], pairs[index + 1 :], unsent, age_s, timeout_s)
         return None
 
     def _pairs(self, count: int) -> list[tuple[str, int]]:
@@ -147,11 +153,11 @@ class Board:
         return pairs
 
     def _unsent(
-        self, number: int, pairs: list[tuple[str, int]]
+        self, number: int, pairs: list[tuple[str, int]], done: int
     ) -> list[tuple[str, int, str, bytes]]:
         found: list[tuple[str, int, str, bytes]] = []
         offset = _DONE_AT
-        for _n in range(struct.unpack_from("<i", self._page, _COUNT_AT)[0]):
+        for _n in range(done):
             of_slice, index, name_length, length = _DONE.unpack_from(self._page, offset)
             if of_slice != number or index >= len(pairs):
                 break

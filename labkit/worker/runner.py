@@ -22,7 +22,7 @@ from labkit.errors import ImageExpired, LabkitError, Refused
 from labkit.queue import Lane
 from labkit.settings import Settings
 from labkit.task import SCHEMA, Claim, Work, schema_of
-from labkit.worker.board import SMALL, Board
+from labkit.worker.board import MOST, SMALL, Board
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Pace:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._slice_s, self._max = settings.slice_s, settings.slice_max
+        self._slice_s, self._max = settings.slice_s, min(settings.slice_max, MOST)
         self._task_s = settings.slice_s
         self.count = 1
 
@@ -99,13 +99,18 @@ class Runner:
 
     def _read(self, claim: Claim) -> Work | None:
         try:
-            return claim.work
+            work = claim.work
+            schema, reason = work.schema, ""
         except Refused as error:
-            if schema_of(claim.body) > SCHEMA:  # for a newer worker than this one
-                self._lane.leave(claim, str(error))
-            else:
-                self._lane.fail(claim, str(error), retry=False)
-            return None
+            schema, reason = schema_of(claim.body), str(error)
+        if schema > SCHEMA:
+            reason = f"for a newer worker: it has schema {schema}, this one knows {SCHEMA}"
+            self._lane.leave(claim, reason)
+        elif reason:
+            self._lane.fail(claim, reason, retry=False)
+        else:
+            return work
+        return None
 
     def _handle(self, index: int, claim: Claim, work: Work) -> None:
         try:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import redis
 
 from labkit.errors import LabkitError, LeaseLost
 from labkit.queue import TaskQueue, keys
@@ -239,8 +240,8 @@ class Supervisor:
                 call()
             except LeaseLost as error:
                 log.warning("%s", error.what)
-            except LabkitError as error:
-                log.warning("%s", error.what)
+            except (LabkitError, redis.RedisError, OSError) as error:
+                log.warning("%s", str(error).partition("\n")[0])
                 if insist and not self._stopping:
                     time.sleep(random.uniform(0.1, 0.5))
                     continue
@@ -249,4 +250,9 @@ class Supervisor:
 
 def _how_it_ended(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
-    return f"crashed: {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"crashed: {signal.Signals(-code).name}"
+    except ValueError:  # the real-time ones have no names
+        return f"crashed: signal {-code}"
