@@ -120,7 +120,8 @@ def test_demo_interrupted_leaves_nothing_running(tmp_path: Path) -> None:
     demo.send_signal(signal.SIGINT)
     demo.communicate(timeout=20)
     _gone, alive = psutil.wait_procs(family, timeout=5)
-    assert not alive
+    # Where no init reaps orphans they stay as zombies: ended, but still in the list.
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
     assert demo.returncode == 130
 
 
