@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "es")
-_LOCALE_DIR = Path(__file__).parent / "locale"
+LOCALE_DIR = Path(__file__).parent / "locale"
 _chosen: str | None = None
 
 
@@ -40,7 +40,7 @@ def use_language(code: str | None) -> None:
 
 @cache
 def _catalogue(code: str) -> gettext.NullTranslations:
-    return gettext.translation("labkit", _LOCALE_DIR, languages=[code], fallback=True)
+    return gettext.translation("labkit", LOCALE_DIR, languages=[code], fallback=True)
 
 
 def _(message: str) -> str:
