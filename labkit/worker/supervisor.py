@@ -155,6 +155,9 @@ class Supervisor:
             return
         how = _how_it_ended(status)
         log.error("the runner of %s died (%s); starting another", self._id, how)
+        running = self._board.running()
+        if running:  # then only what killed it is left to be counted
+            self._try(lambda: self._free(running), insist=True)
         self._try(
             lambda: self._queue.release(self._id, incarnation=self._incarnation, died=how),
             insist=True,
