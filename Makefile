@@ -13,7 +13,7 @@ help: ## Show this list
 
 setup: $(VENV)/dev ## Install everything into .venv
 
-demo: $(VENV)/lab ## A cluster, two deaths and nothing lost (ARGS="..." are passed on)
+demo: $(VENV)/lab ## A cluster, a death and nothing lost (ARGS="..." are passed on)
 	$(BIN)/labkit demo $(ARGS)
 
 lab: $(VENV)/lab ## Open the notebooks, on this machine only

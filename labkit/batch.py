@@ -18,7 +18,7 @@ from labkit.connection import in_our_words
 from labkit.errors import LabkitError, QueueFull, SettingInvalid
 from labkit.filters import Image, decode, encode, validate
 from labkit.i18n import _
-from labkit.measure import events
+from labkit.measure import events, words
 from labkit.queue import TaskQueue, keys
 from labkit.task import Params, Work, digest
 
@@ -262,7 +262,7 @@ class _Batch:
         for task_id, data in zip(ids, found, strict=True):
             index, name = self._away.pop(task_id)
             event = ended[task_id]
-            error = event.fields.get("reason", "?") if event.kind == "dead" else ""
+            error = words.reason(event.fields.get("reason", "?")) if event.kind == "dead" else ""
             yield Result(index, name, data or b"", error, event.worker)
 
     def _reconcile(self) -> Iterator[Result]:
@@ -274,7 +274,7 @@ class _Batch:
                 index, name = self._away.pop(task_id)
                 data = self._queue.result(task_id) if state == "done" else None
                 reason = {
-                    "dead": known.get("error", "?"),
+                    "dead": words.reason(known.get("error", "?")),
                     "lost": _("Redis no longer knows this task: it lost its data."),
                     "cancelled": _("It was cancelled."),
                 }.get(state, "")

@@ -41,7 +41,7 @@ class SettingInvalid(LabkitError):
         super().__init__(
             _("{name} is {value!r}, which labkit cannot use.").format(name=name, value=value),
             _("It must be {expected}.").format(expected=expected),
-            _("Set {name} to such a value, or unset it to use the default.").format(name=name),
+            _("Give it such a value, or leave it out to use the default."),
         )
 
 

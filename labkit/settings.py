@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from labkit.errors import SettingInvalid
+from labkit.i18n import _
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -37,10 +38,12 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 < value < math.inf:
-                raise SettingInvalid(_variable(field.name), value, "greater than 0")
+                raise SettingInvalid(_variable(field.name), value, _("greater than 0"))
         if self.beat_s * 3 > self.lease_s:
             raise SettingInvalid(
-                "LABKIT_LEASE_S", self.lease_s, f"at least three beats ({self.beat_s * 3:g} s)"
+                "LABKIT_LEASE_S",
+                self.lease_s,
+                _("at least three beats ({s:g} s)").format(s=self.beat_s * 3),
             )
 
     @classmethod
@@ -53,12 +56,12 @@ class Settings:
         changed: dict[str, float | int] = {}
         for field in fields(cls):
             text = environ.get(_variable(field.name))
-            if text is None:
+            if not text:
                 continue
             try:
                 changed[field.name] = int(text) if field.type is int else float(text)
             except ValueError:
-                kind = "a whole number" if field.type is int else "a number"
+                kind = _("a whole number") if field.type is int else _("a number")
                 raise SettingInvalid(_variable(field.name), text, kind) from None
         return cls(**changed)  # type: ignore[arg-type]
 

@@ -21,6 +21,7 @@ from labkit.cluster.docker_events import DeathWatch
 from labkit.cluster.docker_redis import RedisContainer
 from labkit.cluster.undertaker import Undertaker
 from labkit.errors import ClusterError, LabkitError, NoSuchWorker
+from labkit.i18n import language
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ _SIGKILLED = 137
 
 class DockerCluster(Cluster):
     """Hardened containers on a network without a way out, and a Redis of their own.
+
+    "Out" is the world: services of this very machine that listen on all its addresses can be
+    reached from any bridge of Docker.
 
     A container is one life of a worker: started again, it gets a new one, with its cables plugged
     in and at full speed.
@@ -174,6 +178,7 @@ class DockerCluster(Cluster):
             **self.settings.to_env(),
             "REDIS_URL": self._worker_url,
             "WORKER_ID": worker,
+            "LABKIT_LANG": language(),
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }

@@ -16,6 +16,7 @@ from labkit.cluster.cluster import Cluster, in_order
 from labkit.cluster.redis_server import RedisServer
 from labkit.cluster.warden import Warden
 from labkit.errors import NoSuchWorker
+from labkit.i18n import language
 from labkit.settings import Settings
 
 # glibc gives memory back after each image and faults it in again for the next; this keeps it.
@@ -107,7 +108,7 @@ class LocalCluster(Cluster):
             at = f"{login}@127.0.0.1:{port}" if login else f"127.0.0.1:{port}"
             url = urlunsplit(parts._replace(netloc=at))
         environment = os.environ | WORKER_ENVIRONMENT | self.settings.to_env()
-        environment |= {"REDIS_URL": url, "WORKER_ID": worker}
+        environment |= {"REDIS_URL": url, "WORKER_ID": worker, "LABKIT_LANG": language()}
         with self._lock:
             self._pids[worker] = self._warden.start(
                 worker, self._command, environment, self._log_file(worker)

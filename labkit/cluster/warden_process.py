@@ -15,6 +15,7 @@ import signal
 import sys
 from typing import Any
 
+_LOOK_S = 1.0
 _SLOT_S = 0.05  # a throttled process runs for a share of each slot
 
 
@@ -84,6 +85,7 @@ class Warden:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=1 << 20)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        self._spawn(self._await_orphanage(reader))
         try:
             while line := await reader.readline():
                 command = json.loads(line)
@@ -96,6 +98,13 @@ class Warden:
             for name in self._processes:
                 await self.do_signal(name, signal.SIGKILL)
             os._exit(0)  # at once: there is nothing to tidy, and nobody to tell
+
+    async def _await_orphanage(self, commands: asyncio.StreamReader) -> None:
+        """A forked child of the owner may hold the pipe open after it; the parent tells as well."""
+        owner = os.getppid()
+        while os.getppid() == owner:
+            await asyncio.sleep(_LOOK_S)
+        commands.feed_eof()
 
     async def do_start(self, name: str, argv: list[str], env: dict[str, str], log: str) -> int:
         """Start it, in a group of its own."""

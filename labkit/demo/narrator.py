@@ -81,7 +81,7 @@ class Narrator:
                     )
                 case "fault" if event.fields["fault"] == "pause":
                     return "[bold yellow]‖[/] " + _(
-                        "{worker} is frozen: it still holds its task and says nothing"
+                        "{worker} is paused: it still holds its task and says nothing"
                     ).format(worker=worker)
                 case "fault" if event.fields["fault"] == "resume":
                     return "[bold yellow]▶[/] " + _(
@@ -105,7 +105,8 @@ class Narrator:
                     ).format(worker=worker, task=event.tasks[0])
                 case "dead":
                     return "[bold red]†[/] " + _("task {task} is a dead letter: {reason}").format(
-                        task=event.tasks[0], reason=event.fields.get("reason", "").split("\n")[0]
+                        task=event.tasks[0],
+                        reason=words.reason(event.fields.get("reason", "")).split("\n")[0],
                     )
                 case "done":
                     return self._done(event)

@@ -25,10 +25,10 @@ from labkit.errors import DockerUnavailable, LabkitError, SettingInvalid
 from labkit.filters import decode, encode, validate
 from labkit.i18n import _
 from labkit.measure import events, figures
+from labkit.settings import Settings
 
 _TASKS = 600  # long enough to watch
 _FAULT_AFTER = 0.3  # of the tasks
-_ENCORE_TASKS = 30  # more work while the worker that was broken is on its way back
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +167,15 @@ def _all_results(
     options: Options,
     director: Director,
 ) -> Iterator[batch.Result]:
-    def some(n: int) -> Iterator[batch.Result]:
-        sources = (pictures[i % len(pictures)].data for i in range(n))
-        return batch.process(cluster.queue, sources, options.filters)
+    def sources() -> Iterator[bytes]:
+        n, deadline_s = 0, float("inf")
+        while n < count or not (director.over or time.monotonic() > deadline_s):
+            yield pictures[n % len(pictures)].data
+            n += 1
+            if n == count:  # so many were asked for; but the others must not idle meanwhile
+                deadline_s = time.monotonic() + 2 * PATIENCE_S
 
-    yield from some(count)
-    deadline_s = time.monotonic() + 2 * PATIENCE_S
-    while not director.over and time.monotonic() < deadline_s:
-        yield from some(_ENCORE_TASKS)
+    return batch.process(cluster.queue, sources(), options.filters)
 
 
 def _by_one_process(picture: photos.Photo, options: Options) -> bytes:
@@ -187,18 +188,19 @@ def _by_one_process(picture: photos.Photo, options: Options) -> bytes:
 
 
 def _cluster(options: Options, console: Console) -> Cluster:
+    settings = Settings.from_env()
     if options.backend == "local":
-        return LocalCluster(options.workers, redis_url=options.redis_url)
+        return LocalCluster(options.workers, redis_url=options.redis_url, settings=settings)
     from labkit.cluster.docker_cluster import DockerCluster
 
     try:
-        return DockerCluster(options.workers, redis_url=options.redis_url)
+        return DockerCluster(options.workers, redis_url=options.redis_url, settings=settings)
     except LabkitError as error:
         if options.backend == "docker":
             raise
         why = _("Docker does not answer") if isinstance(error, DockerUnavailable) else error.what
         console.print("[dim]" + _("On processes: {why}").format(why=why) + "[/]")
-        return LocalCluster(options.workers, redis_url=options.redis_url)
+        return LocalCluster(options.workers, redis_url=options.redis_url, settings=settings)
 
 
 class _Meter:

@@ -38,7 +38,7 @@ def closing(
     console: Console, verdict: Verdict, sentences: list[str], folder: Path, plots: Path
 ) -> None:
     """What was promised and what was measured."""
-    table = Table(title_justify="left", header_style="bold", pad_edge=False)
+    table = Table(title_justify="left", header_style="bold")
     table.add_column(_("promise"))
     table.add_column(_("expected"))
     table.add_column(_("measured"))
@@ -74,7 +74,7 @@ def _rows(v: Verdict) -> list[tuple[str, str, str]]:
         ),
     ]
     if v.fault != "none":
-        fault = _("kill") if v.fault == "kill" else _("freeze")
+        fault = _(v.fault)
         rows += [
             (
                 _("{fault} → its task back in the queue").format(fault=fault),

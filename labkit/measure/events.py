@@ -17,6 +17,7 @@ kind           fields
 ``recovered``  leases: after an outage every lease was granted a full term
 ``joined``     worker: registered, starting      ``active``    worker: ready for work
 ``draining``   worker: got SIGTERM               ``left``      worker: gone in good order
+``silent``     worker: no beat for a whole lease
 ``died``       worker, reason                    ``fault``     worker, fault ("kill", "pause", ...)
 =============  =======================================================================
 """

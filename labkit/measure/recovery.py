@@ -14,7 +14,7 @@ from labkit.measure.timings import done_times, enqueued_ids, good_window_s, work
 LIMIT_S = 30.0  # the lesson's promise: recovered within this
 ENOUGH = 0.8  # of the throughput that the live workers should give
 _MENDS = {"pause": "resume", "disconnect": "reconnect", "slow": "full speed"}
-_NOTICES = {"died", "requeued", "released", "joined", "left"}
+_NOTICES = {"died", "silent", "requeued", "released", "joined", "left"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,14 +43,30 @@ def fault(worker: str, kind: str) -> str:
     return said.get(kind, "{worker}: " + kind).format(worker=worker)
 
 
-def reason(code: str) -> str:
-    """Why a task was taken from its worker."""
+def reason(text: str) -> str:
+    """Why a task was taken from its worker, or died, in the reader's language.
+
+    Reasons are written in English where they arise, in Redis; other text is passed through.
+    """
     said = {
         "killed": _("killed"),
         "crashed": _("crashed"),
         "expired": _("its lease ran out"),
+        "out of memory": _("out of memory"),
+        "not the id of a task that labkit enqueued": _("not the id of a task that labkit enqueued"),
     }
-    return said.get(code, code)
+    if text in said:
+        return said[text]
+    if found := re.fullmatch(r"lost its worker (\d+) times, last time: (.*)", text, re.DOTALL):
+        lost = _("lost its worker {n} times, last time: {reason}")
+        return lost.format(n=found[1], reason=reason(found[2]))
+    if found := re.fullmatch(r"crashed: (\w+)", text):
+        return _("crashed: {signal}").format(signal=found[1])
+    if found := re.fullmatch(r"exited with status (-?\d+)", text):
+        return _("exited with status {n}").format(n=found[1])
+    if found := re.fullmatch(r"ran longer than (\S+) s", text):
+        return _("ran longer than {s} s").format(s=found[1])
+    return text
 
 
 def state(name: str) -> str:

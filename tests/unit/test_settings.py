@@ -24,7 +24,6 @@ def test_each_field_can_be_set_and_is_handed_on_to_another_process():
     [
         ("LABKIT_LEASE_S", "soon", "a number"),
         ("LABKIT_MAX_CRASHES", "2.5", "a whole number"),
-        ("LABKIT_MAX_CRASHES", "", "a whole number"),
         ("LABKIT_BEAT_S", "0", "greater than 0"),
         ("LABKIT_MAX_BACKLOG", "-1", "greater than 0"),
         ("LABKIT_LEASE_S", "1", "at least three beats"),
@@ -48,3 +47,8 @@ def test_settings_cannot_be_changed_behind_anybodys_back():
     with pytest.raises(AttributeError):
         Settings().lease_s = 1.0
     assert replace(Settings(), grace_s=1.0).grace_s == 1.0
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    """A compose file cannot leave a variable out; it can leave it empty."""
+    assert Settings.from_env({"LABKIT_MAX_CRASHES": ""}) == Settings()

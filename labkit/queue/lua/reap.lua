@@ -1,4 +1,5 @@
 -- reap: leased -> pending where the lease ran out; delayed -> pending where it is time.
+-- A worker that was silent for a whole lease is shown as dead until it beats again.
 -- Anybody may run it, often. Gap guard: if nobody ran it for a while, Redis was away or everything
 -- slept, and nobody could renew; then every lease is granted a full term instead.
 -- KEYS 1 image_tasks:leases  2 image_tasks:delayed  3 image_tasks:reaped_at  4 workers:beats
@@ -16,6 +17,9 @@ end
 if now - last > tonumber(ARGV[2]) then
   local all = redis.call('ZRANGE', KEYS[1], 0, -1)
   for _, id in ipairs(all) do redis.call('ZADD', KEYS[1], now + ARGV[1], id) end
+  for _, worker in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+    redis.call('ZADD', KEYS[4], now, worker)  -- nobody could beat either
+  end
   if #all > 0 then event('recovered', 'leases', #all) end
   return -1
 end
@@ -29,6 +33,14 @@ for _, id in ipairs(expired) do
   local was_running = running[worker] == id
   take_back(id, worker, was_running, 'expired', tonumber(ARGV[3]), now)
   if not was_running then event('released', 'worker', worker, 'tasks', id) end
+end
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[1])) do
+  local entry = read_entry(worker)
+  if entry.incarnation and entry.status ~= 'dead' then
+    entry.status = 'dead'
+    write_entry(worker, entry)
+    event('silent', 'worker', worker)
+  end
 end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[4])) do
   redis.call('ZREM', KEYS[4], worker)
