@@ -221,7 +221,9 @@ class Supervisor:
             [self._id, entry, round(self._settings.lease_s * 1000)],
         )
         if self._beat_file:
-            self._beat_file.write_text(f"{time.monotonic()}\n", encoding="utf-8")
+            new = self._beat_file.with_suffix(".new")
+            new.write_text(f"{time.monotonic()}\n", encoding="utf-8")
+            new.replace(self._beat_file)  # nobody reads half of it
 
     def _entry(self, status: str, running: Running | None) -> bytes:
         return msgspec.json.encode(
