@@ -4,8 +4,8 @@ import contextlib
 import logging
 import secrets
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,7 +20,7 @@ from labkit.cluster.docker_engine import HARDENED, WORKER_LABEL, in_our_words, l
 from labkit.cluster.docker_events import DeathWatch
 from labkit.cluster.docker_redis import RedisContainer
 from labkit.cluster.undertaker import Undertaker
-from labkit.errors import ClusterError, LabkitError, NoSuchWorker
+from labkit.errors import LabkitError, NoSuchWorker
 from labkit.i18n import language
 from labkit.settings import Settings
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 GATEWAY = "host.docker.internal"  # this machine, as containers see it
 KEPT_LINES = 1000  # of what a worker printed in its earlier lives
+CLOSE_S = 15.0  # what is not gone by then is left to the undertaker
 _PERIOD_US = 50_000  # a slow worker gets its share of each
 _SIGKILLED = 137
 
@@ -132,7 +133,7 @@ class DockerCluster(Cluster):
             newest, before = self._newest.get(worker), list(self._printed.get(worker, ()))
         if newest is None:
             raise NoSuchWorker(worker, self.workers())
-        return "".join([*before, *_log(newest, lines)][-lines:])
+        return "".join([*before, *docker_engine.printed(newest, lines)][-lines:])
 
     def memory_mb(self, worker: str) -> float:
         """What the engine charges to the container, without the files that it only caches."""
@@ -191,7 +192,7 @@ class DockerCluster(Cluster):
             return
         printed = self._printed.setdefault(worker, deque(maxlen=KEPT_LINES))
         with contextlib.suppress(APIError):  # somebody removed it already
-            printed.extend(_log(last, KEPT_LINES))
+            printed.extend(docker_engine.printed(last, KEPT_LINES))
             last.remove(v=True, force=True)
 
     def _terminate(self, worker: str) -> None:
@@ -204,7 +205,7 @@ class DockerCluster(Cluster):
     def _kill(self, worker: str) -> None:
         container = self.container(worker)
         self._killed.add(str(container.id))
-        with in_our_words(), _already_gone_is_fine():
+        with in_our_words(), docker_engine.may_be_gone():
             container.kill()
 
     def _pause(self, worker: str) -> None:
@@ -273,23 +274,13 @@ class DockerCluster(Cluster):
     def _close(self) -> None:
         if self._watch:
             self._watch.close()
-        clean = False
+        clean, deadline_s = False, time.monotonic() + CLOSE_S
         with contextlib.suppress(DockerException, OSError):
-            while docker_engine.remove(self._docker, self.session):
-                pass
-            clean = True
+            while not clean and time.monotonic() < deadline_s:
+                clean = docker_engine.remove(self._docker, self.session) == 0
         if self._undertaker:
             self._undertaker.close(clean=clean)
         self._docker.close()
-
-
-def _log(container: Container, lines: int) -> list[str]:
-    try:
-        return container.logs(tail=lines).decode(errors="replace").splitlines(keepends=True)
-    except APIError as error:
-        if error.status_code in (404, 409):  # removed, or being removed
-            return []
-        raise ClusterError(str(error)) from error
 
 
 def _seen_from_containers(url: str) -> str:
@@ -300,12 +291,3 @@ def _seen_from_containers(url: str) -> str:
     login = parts.netloc.rpartition("@")[0]
     at = f"{GATEWAY}:{parts.port or 6379}"
     return urlunsplit(parts._replace(netloc=f"{login}@{at}" if login else at))
-
-
-@contextlib.contextmanager
-def _already_gone_is_fine() -> Iterator[None]:
-    try:
-        yield
-    except APIError as error:
-        if error.status_code not in (404, 409):
-            raise

@@ -10,7 +10,8 @@ from typing import Any
 import docker
 import requests
 from docker.context import ContextAPI
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.models.containers import Container
 from docker.types import LogConfig
 
 from labkit.cluster import owner
@@ -120,12 +121,23 @@ def sweep(client: docker.DockerClient) -> None:
             remove(client, session)
 
 
-def _away(call: Callable[..., object], name: str, **options: bool) -> None:
-    """Remove one thing; whoever else removes it meanwhile is welcome."""
+def printed(container: Container, lines: int) -> list[str]:
+    """The end of what a container has printed; nothing if it has been removed."""
+    with may_be_gone():
+        return container.logs(tail=lines).decode(errors="replace").splitlines(keepends=True)
+    return []
+
+
+@contextlib.contextmanager
+def may_be_gone() -> Iterator[None]:
+    """Whoever else ends or removes a thing meanwhile is welcome."""
     try:
-        call(name, **options)
-    except NotFound:
-        pass
+        yield
     except APIError as error:
-        if error.status_code not in (403, 409):  # still in use or on its way out: look again later
+        if error.status_code not in (403, 404, 409):  # still in use, gone, or on its way out
             raise
+
+
+def _away(call: Callable[..., object], name: str, **options: bool) -> None:
+    with may_be_gone():
+        call(name, **options)

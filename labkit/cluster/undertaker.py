@@ -38,7 +38,7 @@ class Undertaker:
         """Let it go.
 
         Args:
-            clean: nothing is left; otherwise it removes what is.
+            clean: nothing is left; otherwise it goes on to remove what is, on its own.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
@@ -46,7 +46,7 @@ class Undertaker:
                 self._process.stdin.write(_CLEAN)
             self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=10 if clean else PATIENCE_S)
+            self._process.wait(timeout=2)
 
 
 def main(session: str) -> int:
