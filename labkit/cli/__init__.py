@@ -87,9 +87,9 @@ def process(folder: Path, filters: str, out: Path) -> None:
 @option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 def redis(port: int) -> None:
     """Start the embedded Redis in the foreground and print its URL."""
-    from labkit.cluster.redis_server import RedisServer
+    from labkit.cluster.own_redis import own_redis
 
-    with RedisServer(port=port) as server:
+    with own_redis(port=port) as server:
         note = url_file()
         note.parent.mkdir(mode=0o700, exist_ok=True)
         note.touch(mode=0o600)

@@ -4,7 +4,8 @@ import io
 import secrets
 import tarfile
 import time
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import docker
 from docker.errors import APIError
@@ -13,6 +14,7 @@ from docker.models.networks import Network
 from labkit.cluster import docker_engine
 from labkit.cluster.docker_engine import HARDENED, in_our_words, limit_memory
 from labkit.cluster.redis_server import free_port, server_version
+from labkit.cluster.undertaker import Undertaker
 from labkit.connection import connect
 from labkit.errors import ClusterError, RedisUnavailable
 from labkit.i18n import _
@@ -30,14 +32,27 @@ class RedisContainer:
     """
 
     def __init__(
-        self, client: docker.DockerClient, session: str, image: str, inside: Network
+        self,
+        client: docker.DockerClient,
+        session: str,
+        image: str,
+        inside: Network | None = None,
+        *,
+        port: int = 0,
     ) -> None:
         """Start it and wait until it answers.
+
+        Args:
+            client: of the engine.
+            session: written on all that is started.
+            image: what it is made from.
+            inside: the network of the workers, if they are containers.
+            port: of loopback; 0 for a free one.
 
         Raises:
             ClusterError: it does not start.
         """
-        self._docker, self._session = client, session
+        self._docker, self._session, self._port = client, session, port
         self._password = secrets.token_urlsafe(16)
         self.worker_url = f"redis://:{self._password}@{HOST}:6379/0"
         with in_our_words():
@@ -83,9 +98,11 @@ class RedisContainer:
         """What answers: "redis 7.0.15"."""
         return server_version(self.url)
 
-    def _start_on_a_free_port(self, image: str, door: Network, inside: Network) -> None:
+    def _start_on_a_free_port(self, image: str, door: Network, inside: Network | None) -> None:
         for attempt in range(1, _PORT_TRIES + 1):
-            port = free_port()  # ours to choose: one that Docker chooses changes with every start
+            port = (
+                self._port or free_port()
+            )  # ours to choose: one that Docker chooses changes with every start
             self.url = f"redis://:{self._password}@127.0.0.1:{port}/0"
             self.container = self._docker.containers.create(
                 image,
@@ -99,7 +116,8 @@ class RedisContainer:
                 **HARDENED,
                 **limit_memory("1g"),
             )
-            inside.connect(self.container, aliases=[HOST])
+            if inside is not None:
+                inside.connect(self.container, aliases=[HOST])
             self.container.put_archive("/data", _archive("redis.conf", self._directives()))
             try:
                 self.container.start()
@@ -139,6 +157,51 @@ class RedisContainer:
                         tail,
                     ) from None
                 time.sleep(0.02)
+
+
+class LoneRedis:
+    """The container without a cluster around it; the same verbs as RedisServer."""
+
+    def __init__(self, *, image: str = "labkit-redis", port: int = 0) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            DockerUnavailable: no engine answers.
+            ClusterError: the image is missing, or it does not start.
+        """
+        self._session = secrets.token_hex(4)
+        self._docker = docker_engine.connect()
+        with in_our_words():
+            self._docker.images.get(image)
+            docker_engine.sweep(self._docker)
+        self._undertaker = Undertaker(self._session)
+        try:
+            container = RedisContainer(self._docker, self._session, image, port=port)
+        except BaseException:
+            self.close()
+            raise
+        self.url = container.url
+        self.start, self.kill = container.start, container.kill
+        self.pause, self.resume = container.pause, container.resume
+        self.client, self.version = container.client, container.version
+
+    def close(self) -> None:
+        """Remove it and its data. May be called twice."""
+        while docker_engine.remove(self._docker, self._session):
+            pass
+        self._undertaker.close(clean=True)
+        self._docker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _archive(name: str, text: str) -> bytes:

@@ -8,16 +8,21 @@ import tempfile
 import threading
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
 from labkit.cluster.cluster import Cluster, in_order
+from labkit.cluster.own_redis import own_redis
 from labkit.cluster.redis_server import RedisServer
 from labkit.cluster.warden import Warden
 from labkit.errors import NoSuchWorker
 from labkit.i18n import language
 from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster.docker_redis import LoneRedis
 
 # glibc gives memory back after each image and faults it in again for the next; this keeps it.
 # It is read when a process starts. Measured in benchmarks/README.md.
@@ -60,10 +65,10 @@ class LocalCluster(Cluster):
         self._pids: dict[str, int] = {}
         self._lock = threading.Lock()
         self._warden = Warden(self._on_exit)
-        self.redis: RedisServer | None = None
+        self.redis: RedisServer | LoneRedis | None = None
         try:
             if redis_url is None:
-                self.redis = RedisServer(warden=self._warden)
+                self.redis = own_redis(warden=self._warden)
                 redis_url = self.redis.url
             super().__init__(redis_url, settings)
             self.scale(workers)
