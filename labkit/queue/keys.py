@@ -12,7 +12,7 @@
 ``result:<id>``             STRING result bytes; TTL
 ``workers``                 HASH id -> JSON, so ``HGETALL workers`` answers
 ``workers:beats``           ZSET id -> last beat (ms)
-``workers:completed``       HASH id -> tasks done; ``workers:failed`` likewise
+``workers:completed``       HASH id -> tasks done; ``workers:failed`` likewise; TTL without beats
 ``worker:<id>:tasks``       ZSET of the ids it holds -> fencing token; the lowest is what runs
 ``batch:<id>``              HASH total, left, done, dead; TTL
 ``labkit:token``            STRING the newest fencing token; it only ever grows

@@ -53,6 +53,7 @@ class Supervisor:
         self._pid = self._pipe = 0
         self._early_deaths = 0
         self._freed = ("", 0)
+        self._unknown: dict[tuple[str, int], float] = {}  # since when
         self._beat_at = self._reap_at = self._stop_by = 0.0
 
     def run(self) -> int:
@@ -215,15 +216,31 @@ class Supervisor:
     def _beat(self, running: Running | None) -> None:
         status = "draining" if self._stopping else "busy" if running else "active"
         entry = self._entry(status if self._ready else "starting", running)
-        self._queue.call(
+        held = self._queue.call(
             "beat",
             [keys.WORKERS, keys.BEATS, keys.LEASES, keys.held(self._id)],
             [self._id, entry, round(self._settings.lease_s * 1000)],
         )
+        tasks, tokens = held[::2], held[1::2]
+        self._disown({(t.decode(), int(n)) for t, n in zip(tasks, tokens, strict=True)}, running)
         if self._beat_file:
             new = self._beat_file.with_suffix(".new")
             new.write_text(f"{time.monotonic()}\n", encoding="utf-8")
             new.replace(self._beat_file)  # nobody reads half of it
+
+    def _disown(self, held: set[tuple[str, int]], running: Running | None) -> None:
+        """Give back what we hold and the runner does not know: a claim whose answer was lost."""
+        now_s = time.monotonic()
+        if running:
+            held -= {running.task, *running.unstarted, *(done[:2] for done in running.unsent)}
+        self._unknown = {pair: self._unknown.get(pair, now_s) for pair in held}
+        # It may be an answer that is still on its way, so a whole lease is waited.
+        lost = [
+            p for p, since_s in self._unknown.items() if now_s - since_s > self._settings.lease_s
+        ]
+        if lost:
+            log.warning("%d tasks came here and were lost on the way: giving them back", len(lost))
+            self._queue.recall(self._id, lost)
 
     def _entry(self, status: str, running: Running | None) -> bytes:
         return msgspec.json.encode(

@@ -437,7 +437,7 @@ def test_a_beat_renews_what_the_worker_holds_and_nothing_else(queue):
     queue.claim(W1)
     queue.claim(W2)
     expire(queue.client)
-    assert beat(queue) == [b"b:0"]
+    assert beat(queue)[::2] == [b"b:0"]
     watched(queue.client)
     assert queue.reap() == 1
     assert places(queue.client, ["b:0", "b:1"]) == {"b:0": "leased", "b:1": "pending"}
@@ -744,7 +744,7 @@ def test_without_memory_new_work_is_refused_and_accepted_work_goes_on(queue, ful
         put(queue, 2, batch="new")
     with pytest.raises(StoreFull):
         queue.put_image("digest", b"pixels")
-    assert beat(queue) == [claim.id.encode() for claim in claims]
+    assert beat(queue)[::2] == [claim.id.encode() for claim in claims]
     queue.ack(W1, claims[0], b"result")
     assert queue.fail(W1, claims[1], "it raised")
     queue.recall(W1, [(claims[3].id, claims[3].token)])

@@ -481,3 +481,16 @@ def test_the_health_check_fails_when_redis_is_gone(launch, tmp_path):
         worker.process.send_signal(signal.SIGTERM)
         status, said = worker.end(20)
     assert status == 0, said
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back_by_the_worker_itself(
+    two: LocalCluster,
+) -> None:
+    """Redis believes that worker-1 holds the task; its beats would renew it for ever."""
+    pause = [sleep(2 * FAST.lease_s) for _ in two.workers()]
+    busy = two.queue.enqueue("busy-d1", pause)
+    wait_for(two.queue, busy, "leased")
+    lost = two.queue.enqueue("lost-d1", [NOOP])
+    assert [claim.id for claim in two.queue.claim("worker-1")] == lost
+    wait_for(two.queue, [*busy, *lost], timeout_s=6 * FAST.lease_s)
+    assert not told(two.queue, "requeued", lost[0])  # it had not run, so it counts no crash

@@ -107,7 +107,7 @@ MUTANTS = {
         "reap", "if now - last > tonumber(ARGV[2]) then", "if false then"
     ),
     "reap that counts a crash against the whole slice": Mutant(
-        "reap", "local was_running = running[worker] == id", "local was_running = true"
+        "reap", "local was_running = crashed and i == 1", "local was_running = crashed"
     ),
     "reap that loses what is due": Mutant("reap", "redis.call('RPUSH', 'image_tasks', id)", ""),
     "release that ignores which life it speaks for": Mutant(
@@ -135,7 +135,7 @@ MUTANTS = {
     "register that takes a live worker's name": Mutant("register", "    return 0\n", ""),
     "beat that does not renew": Mutant(
         "beat",
-        "redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], id)",
+        "redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], held[i])",
         "",
         contract.test_a_beat_renews_what_the_worker_holds_and_nothing_else,
     ),

@@ -4,11 +4,13 @@
 -- Must pass when memory is short, or live work would be declared dead first.
 -- KEYS 1 workers  2 workers:beats  3 image_tasks:leases  4 worker:<id>:tasks
 -- ARGV 1 worker  2 JSON (id, incarnation, host, status, current, ...)  3 lease in ms
--- Returns the ids that it renewed
+-- Returns {id, token, id, token, ...} that it holds
 local now = now_ms()
 local new = cjson.decode(ARGV[2])
-local renewed = redis.call('ZRANGE', KEYS[4], 0, -1)
-for _, id in ipairs(renewed) do redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], id) end
+local held = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
+for i = 1, #held, 2 do redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], held[i]) end
+redis.call('PEXPIRE', 'workers:completed', DAY_MS)
+redis.call('PEXPIRE', 'workers:failed', DAY_MS)
 local old = read_entry(ARGV[1])
 if old.incarnation ~= new.incarnation then event('joined', 'worker', ARGV[1]) end
 local was_up = old.status == 'active' or old.status == 'busy'
@@ -21,4 +23,4 @@ new.tasks_completed = tonumber(redis.call('HGET', 'workers:completed', ARGV[1]) 
 new.tasks_failed = tonumber(redis.call('HGET', 'workers:failed', ARGV[1]) or 0)
 write_entry(ARGV[1], new)
 redis.call('ZADD', KEYS[2], now, ARGV[1])
-return renewed
+return held

@@ -20,7 +20,7 @@ local reply, leases, owners, held, ids, taken = {}, {}, {}, {}, {}, {}
 for n, id in ipairs(popped) do
   local found = redis.pcall('HMGET', 'task:' .. id, 'body', 'state')
   local body, state = found[1], found[2]
-  if found.err or not body then
+  if found.err or not body or string.find(id, '[\128-\255]') then
     bury(id, ARGV[1], 'not the id of a task that labkit enqueued', now)
   elseif not owned[n] and not taken[id] and (not state or state == 'pending') then
     token, taken[id] = token + 1, true

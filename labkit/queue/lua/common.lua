@@ -37,7 +37,8 @@ local function finish_in_batch(batch, outcome, count, ttl_ms)
 end
 
 -- A dead letter keeps what was found and why; element is the id, or whatever a stranger pushed.
-local DEAD_MAX, DEAD_TTL_MS = 10000, 7 * 24 * 3600 * 1000
+local DAY_MS = 24 * 3600 * 1000
+local DEAD_MAX, DEAD_TTL_MS = 10000, 7 * DAY_MS
 local function bury(element, worker, reason, now)
   local letter = cjson.encode({task = element, worker = worker, reason = reason, at = now / 1000})
   redis.call('LPUSH', 'image_tasks:dead', letter)
@@ -81,12 +82,21 @@ local function take_back(id, worker, crashed, reason, max_crashes, now)
 end
 
 -- Give back all that a worker holds. The first that it holds is the one that it was running.
-local function take_all(worker, crashed, reason, max_crashes, now)
+-- Asked for the expired ones, it leaves those whose lease still runs.
+local function take_all(worker, crashed, reason, max_crashes, now, expired)
   local held = redis.call('ZRANGE', 'worker:' .. worker .. ':tasks', 0, -1)
+  local unstarted = {}
   for i = #held, 1, -1 do
-    take_back(held[i], worker, crashed and i == 1, reason, max_crashes, now)
+    local id = held[i]
+    local lease_end = expired and tonumber(redis.call('ZSCORE', 'image_tasks:leases', id) or 0)
+    if not expired or lease_end <= now then
+      local was_running = crashed and i == 1
+      take_back(id, worker, was_running, reason, max_crashes, now)
+      if not was_running then table.insert(unstarted, 1, id) end
+    end
   end
-  local unstarted = table.concat(held, ' ', crashed and 2 or 1)
-  if unstarted ~= '' then event('released', 'worker', worker, 'tasks', unstarted) end
+  if #unstarted > 0 then
+    event('released', 'worker', worker, 'tasks', table.concat(unstarted, ' '))
+  end
   return #held
 end

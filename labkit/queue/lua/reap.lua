@@ -24,15 +24,13 @@ if now - last > tonumber(ARGV[2]) then
   return -1
 end
 local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
-local running = {}  -- by worker, before any is taken back
+local seen = {}
 for _, id in ipairs(expired) do
   local worker = redis.call('HGET', 'image_tasks:owners', id) or ''
-  if not running[worker] then
-    running[worker] = redis.call('ZRANGE', 'worker:' .. worker .. ':tasks', 0, 0)[1] or id
+  if not seen[worker] then  -- its slice whole: the first of it was running, the others were not
+    seen[worker] = true
+    take_all(worker, true, 'expired', tonumber(ARGV[3]), now, true)
   end
-  local was_running = running[worker] == id
-  take_back(id, worker, was_running, 'expired', tonumber(ARGV[3]), now)
-  if not was_running then event('released', 'worker', worker, 'tasks', id) end
 end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[1])) do
   local entry = read_entry(worker)
