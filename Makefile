@@ -30,11 +30,11 @@ check: $(VENV)/dev ## Format, lint, types, import layers, fresh locks
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_locks.py
 
-bench: $(VENV)/dev ## Measure; figures go to runs/
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/dev ## Measure, and show one table (ARGS=--peers: other queues too)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
-soak: $(VENV)/dev ## The long test: kill, freeze and restart for a while, then count
-	$(BIN)/pytest -m slow $(ARGS)
+soak: $(VENV)/dev ## The long test: kill, freeze and restart for minutes, then count
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 images: .env $(BIN)/python ## Make the Docker images, from Debian's packages if no registry answers
 	@$(BIN)/python docker/images.py
@@ -43,6 +43,7 @@ lock: $(VENV)/dev ## Resolve requirements/*.txt again (ARGS=--upgrade for newer 
 	$(LOCK) --extra lab --extra test --output-file requirements/dev.txt $(ARGS)
 	$(LOCK) --extra lab --constraint requirements/dev.txt --output-file requirements/lab.txt
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/worker.txt
+	$(subst pyproject.toml,requirements/peers.in,$(LOCK)) --output-file requirements/peers.txt $(ARGS)
 
 clean: ## Stop the containers and remove everything that can be made again
 	@if docker version >/dev/null 2>&1; then \
@@ -50,7 +51,7 @@ clean: ## Stop the containers and remove everything that can be made again
 	  docker network ls -q --filter label=labkit | xargs -r docker network rm >/dev/null; \
 	  docker volume ls -q --filter label=labkit | xargs -r docker volume rm >/dev/null; \
 	fi
-	rm -rf $(VENV) build runs *.egg-info .env .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) benchmarks/.peers build runs *.egg-info .env .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What `docker-compose` reads: a stable project name and a password of this clone's own.

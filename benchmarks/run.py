@@ -26,6 +26,7 @@ from labkit.cluster.redis_server import RedisServer
 Figures = dict[str, list[float]]
 LATEST = sides.HERE / "latest.json"
 PERCENT_OFF = 3.0
+SLOWED_OFF = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +159,8 @@ def shares(options: Any) -> tuple[list[Row], Any]:
         )
     slowed = [run[0] for run in found["slowed"]]
     text = f"{_mid(slowed):.1f} %, from {min(slowed):.1f} to {max(slowed):.1f}"
-    near = all(abs(part - 20) <= PERCENT_OFF for part in slowed)
-    rows.append(Row("share of one of two, slowed to a quarter", text, "20 % +- 3", near))
+    near = all(abs(part - 20) <= SLOWED_OFF for part in slowed)
+    rows.append(Row("share of one of two, slowed to a quarter", text, "20 % +- 5", near))
     return rows, found
 
 
@@ -215,7 +216,7 @@ def _options() -> Any:
     given.peer_tasks = 200 if quick else 2_000
     given.submits = 5_000 if quick else 50_000
     given.blocks, given.block = (2, 50) if quick else (10, 200)
-    given.images = 42 if quick else 210
+    given.images = 84 if quick else 630
     given.backlogs = (100, 1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000)
     given.claim_rounds = 3 if quick else 30
     given.kills = 5 if quick else 50

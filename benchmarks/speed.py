@@ -1,5 +1,6 @@
 """What the queue itself costs: tasks that do nothing."""
 
+import random
 import time
 from collections import defaultdict
 from typing import Any
@@ -148,7 +149,9 @@ def claim_cost(options: Any) -> dict[str, Any]:
         for size in (1, 32):
             spent: dict[int, list[float]] = {backlog: [] for backlog in options.backlogs}
             for _ in range(options.claim_rounds):
-                for queue, backlog in zip(queues, options.backlogs, strict=True):
+                pairs = list(zip(queues, options.backlogs, strict=True))
+                random.shuffle(pairs)
+                for queue, backlog in pairs:
                     spent[backlog].append(_server_us_a_claim(queue, size))
             found["us"][size] = spent
     finally:
