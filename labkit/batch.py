@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from tqdm.auto import tqdm
 
 from labkit.connection import in_our_words
@@ -24,6 +25,9 @@ from labkit.task import Params, Work, digest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _WAIT_MS = 250
+_CHUNK_BYTES = 8_000_000  # of images in one round trip
+_FEW = 8
+_GATHER_S = 0.02  # while there is plenty on its way, news are read in small batches
 _RECONCILE_S = 2.0  # after so much silence, ask for each task instead of waiting for news
 
 Source = Path | str | bytes | Image
@@ -161,6 +165,7 @@ class _Batch:
         self._away: dict[str, tuple[int, str]] = {}  # task id -> index, name
         self._count = 0
         self._exhausted = False
+        self._refill = max(1, window // 4)
         self._seen = events.last_id(self._client)
         self._reap_at = self._news_at = time.monotonic()
 
@@ -189,42 +194,44 @@ class _Batch:
             return
 
     def _submit(self) -> Iterator[Result]:
+        """Fill the window, once a part of it is free: a few round trips for many items."""
+        if self._exhausted or len(self._away) > self._window - self._refill:
+            return
         works: list[Work] = []
         names: list[str] = []
-        broken: list[Result] = []
+        pictures: dict[str, bytes] = {}
         first = self._count
-        while len(self._away) + len(works) < self._window and not self._exhausted:
+        while len(self._away) + len(works) < self._window:
             item = next(self._items, None)
             if item is None:
                 self._exhausted = True
-            elif item.work is None:
-                if works:  # keep the numbers of a chunk in a row
-                    self._enqueue(works, names, first)
-                    works, names = [], []
-                broken.append(Result(self._count, item.name, b"", item.error, ""))
-                self._count += 1
-                first = self._count
-            else:
-                work = item.work
-                if item.data:
-                    name = digest(item.data)
-                    self._queue.put_image(name, item.data)
-                    work = Work(
-                        filters=work.filters,
-                        filter_params=work.filter_params,
-                        output=work.output,
-                        image=name,
-                    )
-                works.append(work)
-                names.append(item.name)
-                self._count += 1
-        if works:
-            self._enqueue(works, names, first)
-        yield from broken
+                break
+            number, self._count = self._count, self._count + 1
+            if item.work is None:  # the numbers of a call are in a row, so this one ends here
+                self._send(works, names, pictures, first)
+                works, names, pictures, first = [], [], {}, self._count
+                yield Result(number, item.name, b"", item.error, "")
+                continue
+            works.append(item.work)
+            names.append(item.name)
+            if item.data:
+                key = digest(item.data)
+                works[-1] = msgspec.structs.replace(item.work, image=key)
+                pictures[key] = item.data
+            if sum(map(len, pictures.values())) > _CHUNK_BYTES:
+                self._send(works, names, pictures, first)
+                works, names, pictures, first = [], [], {}, self._count
+        self._send(works, names, pictures, first)
 
-    def _enqueue(self, works: list[Work], names: list[str], first: int) -> None:
-        for n, name in enumerate(names, first):
-            self._away[f"{self._name}:{n}"] = (n, name)
+    def _send(
+        self, works: list[Work], names: list[str], pictures: dict[str, bytes], first: int
+    ) -> None:
+        if not works:
+            return
+        if pictures:
+            self._queue.put_images(pictures)
+        for number, name in enumerate(names, first):
+            self._away[f"{self._name}:{number}"] = (number, name)
         while True:
             try:
                 self._queue.enqueue(self._name, works, first=first)
@@ -235,6 +242,8 @@ class _Batch:
 
     def _collect(self) -> Iterator[Result]:
         """Wait for news, and turn it into results."""
+        if len(self._away) > self._window // 2 > _FEW:
+            time.sleep(_GATHER_S)
         with in_our_words(self._queue.url):
             news = self._client.xread({keys.EVENTS: self._seen}, count=1000, block=_WAIT_MS)
         ended: dict[str, events.Event] = {}
