@@ -1,6 +1,7 @@
 """What the queue itself costs: tasks that do nothing."""
 
 import random
+import statistics
 import time
 from collections import defaultdict
 from typing import Any
@@ -130,42 +131,53 @@ class By:
 
 
 def claim_cost(options: Any) -> dict[str, Any]:
-    """Microseconds of Redis for a claim, by backlog and tasks a claim; bytes per waiting task.
+    """What a claim costs by backlog, and the bytes of a waiting task.
 
-    All backlogs are there at once, each in a Redis of its own, and are asked in turn.
+    All backlogs are there at once, each in a Redis of its own, and are asked in turn. A plain HGET
+    of a random task shows what the memory of the machine makes of so much data.
     """
     settings = Settings(max_backlog=10 * max(options.backlogs))
-    found: dict[str, Any] = {"us": {}, "bytes": 0.0}
+    found: dict[str, Any] = {"bytes": 0.0}
     payload = len(msgspec.json.encode(NOOP))
     servers = [RedisServer(binary=options.redis) for _ in options.backlogs]
     try:
         queues = [TaskQueue(server.client(), settings) for server in servers]
-        for queue, backlog in zip(queues, options.backlogs, strict=True):
+        pairs = list(zip(queues, options.backlogs, strict=True))
+        for queue, backlog in pairs:
             before = queue.client.info("memory")["used_memory"]
             enqueue(queue, backlog, "backlog")
             queue.client.xtrim(keys.EVENTS, maxlen=0)
             after = queue.client.info("memory")["used_memory"]
             found["bytes"] = (after - before) / backlog - payload
         for size in (1, 32):
-            spent: dict[int, list[float]] = {backlog: [] for backlog in options.backlogs}
+            figures = ("round trip", "script", "plain HGET")
+            spent: dict[str, dict[int, list[float]]]
+            spent = {figure: {backlog: [] for backlog in options.backlogs} for figure in figures}
             for _ in range(options.claim_rounds):
-                pairs = list(zip(queues, options.backlogs, strict=True))
                 random.shuffle(pairs)
                 for queue, backlog in pairs:
-                    spent[backlog].append(_server_us_a_claim(queue, size))
-            found["us"][size] = spent
+                    costs = _costs_us(queue, size, backlog)
+                    for figure, cost in zip(figures, costs, strict=True):
+                        spent[figure][backlog].append(cost)
+            found[size] = spent
     finally:
         for server in servers:
             server.close()
     return found
 
 
-def _server_us_a_claim(queue: TaskQueue, size: int) -> float:
-    """Claim a while, on the server's own stopwatch; then give back, so that the backlog stays."""
-    held = []
+def _costs_us(queue: TaskQueue, size: int, backlog: int) -> tuple[float, float, float]:
+    """Claim a while, then give back, so that the backlog stays: as a client and Redis see it."""
+    held, taken_s = [], []
     queue.client.config_resetstat()
-    for _ in range(max(1, 320 // size // 2)):
+    for _ in range(max(5, 160 // size)):
+        start_s = time.perf_counter()
         held += queue.claim("w", size)
-    spent = queue.client.info("commandstats")["cmdstat_evalsha"]
+        taken_s.append(time.perf_counter() - start_s)
+    script = queue.client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"]
     queue.recall("w", [(claim.id, claim.token) for claim in held])
-    return float(spent["usec_per_call"])
+    queue.client.config_resetstat()
+    for _ in range(100):
+        queue.client.hget(keys.task(f"backlog:{random.randrange(backlog)}"), "body")
+    plain = queue.client.info("commandstats")["cmdstat_hget"]["usec_per_call"]
+    return statistics.median(taken_s) * 1e6, float(script), float(plain)
