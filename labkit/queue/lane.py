@@ -49,6 +49,7 @@ class Lane:
         self._client: Any = connect(url, retries=0)
         self._connection: Any = None
         self._unanswered: deque[Command] = deque()
+        self._outbox: list[Command] = []  # of those, what goes out with the next command
         self._ack_keys = ack_keys(worker_id)
         self._claim_keys = claim_keys(worker_id)
 
@@ -59,15 +60,27 @@ class Lane:
             redis.ConnectionError: the connection broke; call :meth:`reopen`.
         """
         arguments = claim_arguments(self.worker_id, count, self.settings)
-        connection = self._open()
-        connection.send_command(*_command("claim", self._claim_keys, arguments))
+        self._write(_command("claim", self._claim_keys, arguments))
         self.settle()
         return read_claims(self._answer())
 
-    def ack(self, finished: list[tuple[Claim, bytes]], label: str) -> None:
-        """Send the results of tasks; do not wait."""
+    def ack(
+        self, finished: list[tuple[Claim, bytes]], label: str, *, with_next: bool = False
+    ) -> None:
+        """Send the results of tasks; do not wait.
+
+        Args:
+            finished: the tasks and their results.
+            label: what was done, for the events.
+            with_next: the next command follows at once, so send both together then.
+        """
         arguments = ack_arguments(self.worker_id, finished, label, self.settings)
-        self._send(_command("ack", self._ack_keys, arguments))
+        command = _command("ack", self._ack_keys, arguments)
+        if with_next:
+            self._unanswered.append(command)
+            self._outbox.append(command)
+        else:
+            self._send(command)
 
     def fail(self, claim: Claim, reason: str, *, retry: bool) -> None:
         """Send that a task failed; do not wait."""
@@ -88,6 +101,7 @@ class Lane:
 
     def settle(self) -> None:
         """Read the answers that are due."""
+        self._write()
         while self._unanswered:
             try:
                 answer = self._answer()
@@ -107,17 +121,14 @@ class Lane:
         when it is not; a worker that is frozen meanwhile holds no task.
         """
         try:
-            self._open().send_command(
-                "BLMOVE", keys.PENDING, keys.PENDING, "LEFT", "LEFT", str(seconds)
-            )
+            self._write(("BLMOVE", keys.PENDING, keys.PENDING, "LEFT", "LEFT", str(seconds)))
             self._answer()
         except ResponseError:  # out of memory, for one: then look now and then
             time.sleep(random.uniform(0.05, 0.15))
 
     def image(self, digest: str) -> bytes | None:
         """Fetch image bytes; None if they are gone."""
-        connection = self._open()
-        connection.send_command("GET", keys.image(digest))
+        self._write(("GET", keys.image(digest)))
         self.settle()
         found: bytes | None = self._answer()
         return found
@@ -170,6 +181,7 @@ class Lane:
         return self._connection
 
     def _drop(self) -> None:
+        self._outbox.clear()  # unanswered as well, so it will be repeated
         if self._connection is not None:
             self._connection.disconnect()
             self._client.connection_pool.release(self._connection)
@@ -177,7 +189,14 @@ class Lane:
 
     def _send(self, command: Command) -> None:
         self._unanswered.append(command)  # first: if sending breaks, it will be repeated
-        self._open().send_command(*command)
+        self._write(command)
+
+    def _write(self, *commands: Command) -> None:
+        """Send what waits in the outbox and these, in one piece."""
+        connection = self._open()
+        due, self._outbox = [*self._outbox, *commands], []
+        if due:
+            connection.send_packed_command([b"".join(connection.pack_commands(due))])
 
     def _answer(self) -> Any:
         if self._connection is None:

@@ -93,7 +93,7 @@ class Runner:
                 self._handle(index, claim, work)
             if time.perf_counter() - start_s > self._settings.slice_s:
                 self._flush()
-        self._flush()
+        self._flush(with_next=True)
         self._board.rest()
         self._pace.saw(time.perf_counter() - start_s, len(claims))
 
@@ -134,11 +134,12 @@ class Runner:
             else:
                 self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, with_next: bool = False) -> None:
         if self._done:
             done, self._done = self._done, []
             self._board.sent()
-            self._lane.ack(done, self._label)  # if this breaks, the lane remembers
+            # If this breaks, the lane remembers.
+            self._lane.ack(done, self._label, with_next=with_next)
 
     def _fetch(self, digest: str) -> bytes:
         data = self._lane.image(digest)

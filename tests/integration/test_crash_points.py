@@ -53,6 +53,15 @@ class Wire:
         self.connection.send_command(*command)
         self.stage.step(f"after sending {command[0]}")
 
+    def pack_commands(self, commands: list[Any]) -> Any:
+        return self.connection.pack_commands(commands)
+
+    def send_packed_command(self, packed: list[bytes]) -> None:
+        count = packed[0].count(b"EVALSHA")
+        self.stage.step(f"before sending {count}")
+        self.connection.send_packed_command(packed)
+        self.stage.step(f"after sending {count}")
+
     def read_response(self) -> Any:
         answer = self.connection.read_response()
         self.stage.step("after reading an answer")
@@ -179,8 +188,9 @@ def tuned(server):
 def test_a_run_has_all_the_steps_that_the_others_stop_at(tuned, server):
     steps = rehearsal(tuned, server.url)
     assert steps.count("before work") == len(NAMES)
-    assert steps.count("before sending EVALSHA") == steps.count("after reading an answer")
-    assert len(steps) > 40
+    sent = sum(int(step.split()[-1]) for step in steps if step.startswith("before sending"))
+    assert sent == steps.count("after reading an answer")
+    assert len(steps) > 30
 
 
 @pytest.mark.parametrize("noticed", [released, run_out], ids=["death seen", "lease ran out"])
@@ -230,7 +240,7 @@ def test_cut_off_at_any_two_steps_in_a_row_it_comes_back_as_well(tuned, server):
 def test_an_answer_that_was_lost_makes_no_work_that_was_done_be_done_again(tuned, server):
     """The ack went through; only its answer did not. It is sent again, and is harmless."""
     steps = rehearsal(tuned, server.url)
-    at = len(steps) - 1 - steps[::-1].index("after sending EVALSHA")
+    at = max(n for n, step in enumerate(steps) if step.startswith("after sending"))
     ids = prepare(tuned)
     work_until_done(server.url, "w", Stage(at, cut))
     claimed = [name for event in history(tuned.client, "claimed") for name in event.tasks]
