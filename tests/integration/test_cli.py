@@ -104,11 +104,16 @@ def test_demo_says_what_is_wrong_with_an_option(
     assert "Traceback" not in run.stderr
 
 
+def _mind_ctrl_c() -> None:
+    """What a shell starts in the background ignores it, and so would all that comes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_demo_interrupted_leaves_nothing_running(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [*LABKIT, "demo", "--backend", "local", "--tasks", "5000", "--fault", "none"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=_mind_ctrl_c,
     )  # fmt: skip
     assert demo.stdout is not None
     while "reports for work" not in (line := demo.stdout.readline()):
