@@ -16,12 +16,12 @@ import itertools
 import logging
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from labkit.cluster.closing import Closing
 from labkit.connection import connect
 from labkit.errors import ClusterError, LabkitError, NoSuchWorker, NotReady, SettingInvalid
 from labkit.i18n import _
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 GONE_S = 10.0
 
 
-class Cluster(ABC):
+class Cluster(Closing):
     """Workers named worker-1, worker-2, ... Use it in a ``with`` block, or call close()."""
 
     backend: str
@@ -181,17 +181,6 @@ class Cluster(ABC):
             self._closed = True
             self._close()
             self.client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # What a place to run must offer.
 

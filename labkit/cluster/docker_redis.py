@@ -4,14 +4,14 @@ import io
 import secrets
 import tarfile
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import docker
 from docker.errors import APIError
 from docker.models.networks import Network
 
 from labkit.cluster import docker_engine
+from labkit.cluster.closing import Closing
 from labkit.cluster.docker_engine import HARDENED, in_our_words, limit_memory
 from labkit.cluster.redis_server import free_port, server_version
 from labkit.cluster.undertaker import Undertaker
@@ -159,7 +159,7 @@ class RedisContainer:
                 time.sleep(0.02)
 
 
-class LoneRedis:
+class LoneRedis(Closing):
     """The container without a cluster around it; the same verbs as RedisServer."""
 
     def __init__(self, *, image: str = "labkit-redis", port: int = 0) -> None:
@@ -191,17 +191,6 @@ class LoneRedis:
             pass
         self._undertaker.close(clean=True)
         self._docker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _archive(name: str, text: str) -> bytes:

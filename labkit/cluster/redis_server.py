@@ -14,16 +14,16 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from labkit.cluster.closing import Closing
 from labkit.cluster.warden import Warden
 from labkit.connection import connect, in_our_words
 from labkit.errors import ClusterError, RedisUnavailable
 from labkit.i18n import _
 
 
-class RedisServer:
+class RedisServer(Closing):
     """One server, its folder and its password.
 
     Example::
@@ -114,17 +114,6 @@ class RedisServer:
             with contextlib.suppress(ClusterError):  # its warden may be gone, and it too
                 self._warden.signal(self._name, signal.SIGKILL)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> "RedisServer":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _directives(self) -> str:
         directives = {
