@@ -135,6 +135,7 @@ class RedisContainer:
             "save": '""',
             "appendonly": "yes",
             "appendfsync": "everysec",
+            "auto-aof-rewrite-min-size": "512mb",  # as in redis_server.py
             "maxmemory": "512mb",
             "maxmemory-policy": "noeviction",
             "tcp-keepalive": "15",

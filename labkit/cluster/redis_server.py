@@ -125,6 +125,7 @@ class RedisServer(Closing):
             "save": '""',
             "appendonly": "yes",
             "appendfsync": "everysec",
+            "auto-aof-rewrite-min-size": "512mb",  # images fill it fast
             "maxmemory": "2gb",
             "maxmemory-policy": "noeviction",
             "tcp-keepalive": "15",
